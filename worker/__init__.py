@@ -1,0 +1,1 @@
+"""Dreamhook: parcel tracking for AI generations."""

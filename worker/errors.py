@@ -1,0 +1,51 @@
+"""What can go wrong for a caller, as a tree.
+
+    DreamhookError
+    ├── InvalidInputError      what was sent cannot be used; names the field and the remedy
+    │   └── AddressRefusedError    a webhook address that we will not call
+    ├── NotFoundError          no such thing, or no longer
+    ├── ConflictError          it exists with other settings
+    ├── UnavailableError       cannot be done now; says when to try again
+    └── ConfigurationError     the deployment cannot start like this; says what to set
+
+Everything a provider or a receiver answers is a value (`worker.model`), never an exception.
+"""
+
+from __future__ import annotations
+
+
+class DreamhookError(Exception):
+    """Something a caller is told about in words."""
+
+
+class InvalidInputError(DreamhookError):
+    """What was sent cannot be used."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class AddressRefusedError(InvalidInputError):
+    """A webhook address that Dreamhook will not call."""
+
+
+class NotFoundError(DreamhookError):
+    """No such thing, or no longer."""
+
+
+class ConflictError(DreamhookError):
+    """It exists already, with other settings."""
+
+
+class UnavailableError(DreamhookError):
+    """It cannot be done now; `retry_after` says in how many seconds it is worth trying again."""
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ConfigurationError(DreamhookError):
+    """The deployment cannot start with these settings."""
