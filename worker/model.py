@@ -213,6 +213,15 @@ class Tracker:
     fence: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a tracker's timeline: `kind` is tracked, look, change, event, attempt, ..."""
+
+    at: int
+    kind: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
 # --- verdicts: what a look's answer means for its tracker -----------------------------------------
 
 

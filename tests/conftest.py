@@ -1,0 +1,40 @@
+"""Fixtures that many tests share: a store on fakeredis and on the embedded server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from fakeredis import FakeAsyncRedis, FakeServer
+from redis.asyncio import Redis
+
+from worker.embedded import EmbeddedRedis
+from worker.store import Store
+
+PREFIX = "test"
+RETENTION_S = 600.0
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """One embedded server for all tests; each empties it first."""
+    with EmbeddedRedis.start(tmp_path_factory.mktemp("embedded")) as server:
+        yield server
+
+
+@pytest.fixture(params=["fakeredis", "embedded"])
+async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
+    """An empty Redis: the test runs once on each kind."""
+    if request.param == "fakeredis":
+        client: Redis = FakeAsyncRedis(server=FakeServer())
+    else:
+        client = Redis.from_url(request.getfixturevalue("embedded").url)
+        await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def store(redis: Redis) -> Store:
+    """An empty store."""
+    return Store(redis, prefix=PREFIX, retention_s=RETENTION_S)

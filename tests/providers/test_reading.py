@@ -1,0 +1,280 @@
+"""What a body says: every shape that Luma documents, and every shape that it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.model import JsonObject, Progress, Seen, Trouble
+from worker.providers.reading import (
+    parse_json,
+    read_error,
+    read_generation,
+    read_id,
+    read_rows,
+)
+from worker.providers.spec import load
+
+LUMA = load("luma")
+
+QUEUED: JsonObject = {
+    "id": "d290f1ee-6c54-4b01-90e6-d701748f0851",
+    "generation_type": "video",
+    "state": "queued",
+    "failure_reason": None,
+    "created_at": "2025-03-20T12:00:00.731114Z",
+    "assets": None,
+    "model": "ray-2",
+    "request": {"generation_type": "video", "model": "ray-2", "prompt": "a fox", "loop": False},
+}
+
+
+def read(**changes: Any) -> Seen:
+    answer = read_generation(LUMA, {**QUEUED, **changes})
+    assert isinstance(answer, Seen)
+    return answer
+
+
+def test_a_queued_generation_is_read_whole() -> None:
+    assert read() == Seen(
+        progress=Progress.RUNNING,
+        provider_state="queued",
+        model="ray-2",
+        type="video",
+        created_at=1_742_472_000_731,
+        generation=QUEUED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "progress"),
+    [
+        ("queued", Progress.RUNNING),
+        ("dreaming", Progress.RUNNING),
+        ("completed", Progress.COMPLETED),
+        ("failed", Progress.FAILED),
+        ("a word from next year", Progress.RUNNING),
+        ("COMPLETED", Progress.RUNNING),
+    ],
+)
+def test_only_the_documented_words_end_a_generation(word: str, progress: Progress) -> None:
+    answer = read(state=word)
+    assert (answer.progress, answer.provider_state) == (progress, word)
+
+
+def test_the_reason_of_a_failure_is_kept() -> None:
+    answer = read(state="failed", failure_reason="Advanced prompt moderation failed")
+    assert answer.failure_reason == "Advanced prompt moderation failed"
+
+
+@pytest.mark.parametrize(
+    ("assets", "kept"),
+    [
+        (None, {}),
+        ({}, {}),
+        ("https://cdn.example/v.mp4", {}),
+        (["https://cdn.example/v.mp4"], {}),
+        ({"video": "v", "image": None, "progress_video": ""}, {"video": "v"}),
+        ({"video": {"url": "v"}, "image": "i", "count": 3}, {"image": "i"}),
+        ({"new_kind": "n"}, {"new_kind": "n"}),
+        ({"video": "v" * 4097, "image": "i" * 4096}, {"image": "i" * 4096}),
+    ],
+)
+def test_assets_are_the_members_that_are_urls(assets: Any, kept: dict[str, str]) -> None:
+    assert read(assets=assets).assets == kept
+
+
+def test_at_most_fifty_assets_are_kept() -> None:
+    assert len(read(assets={f"a{i}": "u" for i in range(60)}).assets) == 50
+
+
+@pytest.mark.parametrize("state", [None, "", 3, ["completed"], {"is": "completed"}, True])
+def test_an_object_without_a_readable_state_is_trouble(state: Any) -> None:
+    assert isinstance(read_generation(LUMA, {**QUEUED, "state": state}), Trouble)
+
+
+@pytest.mark.parametrize("body", [None, [], [QUEUED], "completed", 7, True])
+def test_json_that_is_not_an_object_is_trouble(body: Any) -> None:
+    assert isinstance(read_generation(LUMA, body), Trouble)
+
+
+def test_the_state_is_all_that_is_needed() -> None:
+    answer = read_generation(LUMA, {"state": "completed"})
+    assert answer == Seen(
+        progress=Progress.COMPLETED, provider_state="completed", generation={"state": "completed"}
+    )
+
+
+def test_the_model_and_type_may_stand_in_the_request_only() -> None:
+    answer = read(model=None, generation_type=None)
+    assert (answer.model, answer.type) == ("ray-2", "video")
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2025-03-20T12:00:00Z", 1_742_472_000_000),
+        ("2025-03-20T13:00:00+01:00", 1_742_472_000_000),
+        ("2025-03-20T12:00:00", 1_742_472_000_000),
+        ("9999-12-31T23:59:59-14:00", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("0001-01-01T00:00:00Z", 0),
+        ("yesterday", None),
+        ("", None),
+        (1_742_472_000, None),
+        (None, None),
+    ],
+)
+def test_created_at_is_read_where_it_is_a_date(text: Any, instant: int | None) -> None:
+    assert read(created_at=text).created_at == instant
+
+
+def test_what_is_kept_is_bounded() -> None:
+    long = "ä" * 5_000
+    answer = read(state=long, model=long, generation_type=long, failure_reason=long)
+    assert len(answer.provider_state.encode()) <= 100
+    assert len((answer.model or "").encode()) <= 100
+    assert len((answer.type or "").encode()) <= 100
+    assert len((answer.failure_reason or "").encode()) == 2048
+
+
+def test_an_object_over_64_kib_gives_way_to_a_note_but_is_read() -> None:
+    answer = read(state="completed", request={"prompt": "x" * 70_000})
+    assert answer.progress is Progress.COMPLETED
+    assert list(answer.generation) == ["omitted"]
+
+
+@pytest.mark.parametrize("levels", [70, 300])
+def test_an_object_nested_too_deeply_gives_way_to_a_note_but_is_read(levels: int) -> None:
+    deep = parse_json(b'{"state":"failed","x":' + b"[" * levels + b"]" * levels + b"}")
+    answer = read_generation(LUMA, deep)
+    assert isinstance(answer, Seen)
+    assert (answer.progress, list(answer.generation)) == (Progress.FAILED, ["omitted"])
+
+
+def test_unknown_members_are_kept_verbatim() -> None:
+    assert read(queue_position=4).generation["queue_position"] == 4
+
+
+# --- lists, IDs, errors -------------------------------------------------------------------------
+
+
+def test_a_page_is_read_row_by_row_and_unreadable_rows_are_left_out() -> None:
+    rows = [
+        QUEUED,
+        None,
+        {"id": "no-state"},
+        {"state": "queued"},
+        "x",
+        {"id": "b", "state": "failed"},
+    ]
+    page = read_rows(LUMA, {"generations": rows, "count": 6, "has_more": False})
+    assert isinstance(page, list)
+    assert [(found, seen.provider_state) for found, seen in page] == [
+        (QUEUED["id"], "queued"),
+        ("b", "failed"),
+    ]
+
+
+@pytest.mark.parametrize("body", [{}, [], None, {"generations": None}, {"generations": {}}])
+def test_a_page_without_rows_is_trouble_and_not_an_empty_page(body: Any) -> None:
+    assert isinstance(read_rows(LUMA, body), Trouble)
+
+
+def test_an_empty_page_is_an_empty_page() -> None:
+    assert read_rows(LUMA, {"generations": []}) == []
+
+
+@pytest.mark.parametrize("body", [{}, None, {"id": None}, {"id": ""}, {"id": 7}])
+def test_an_id_that_is_not_said_is_none(body: Any) -> None:
+    assert read_id(LUMA, body) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"detail": "Invalid API key is provided"}, "Invalid API key is provided"),
+        (
+            {
+                "detail": [
+                    {"type": "uuid", "loc": ["path", "id"], "msg": "not a UUID"},
+                    {"msg": "b"},
+                ]
+            },
+            "not a UUID; b",
+        ),
+        ({"detail": ["a", "b"]}, "a; b"),
+        ({"detail": []}, None),
+        ({"detail": [{}, None, 3]}, None),
+        ({"detail": {"msg": "x"}}, None),
+        ({"detail": ""}, None),
+        ({}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_an_errors_detail_may_be_a_sentence_or_a_list(body: Any, words: str | None) -> None:
+    assert read_error(LUMA, body) == words
+
+
+# --- parsing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        (
+            b'{"prompt": "cut \\ud83d", "state": "completed"}',
+            {"prompt": "cut ?", "state": "completed"},
+        ),
+        (b'{"score": NaN, "state": "queued"}', {"score": None, "state": "queued"}),
+        (b'\xef\xbb\xbf{"state": "queued"}', {"state": "queued"}),
+        (b'{"prompt": "\xff", "state": "queued"}', {"prompt": "\ufffd", "state": "queued"}),
+    ],
+)
+def test_one_damaged_character_does_not_hide_the_state(content: bytes, value: JsonObject) -> None:
+    assert parse_json(content) == value
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>",
+        b"{",
+        b'{"state": "completed"',
+        b"[" * 100_000,
+        b"1" * 10_000,
+        b"1e999",
+        b"\xff",
+    ],
+)
+def test_what_is_not_json_is_a_value_error(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_json(content)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text() | st.floats(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+fields = st.sampled_from(
+    ["id", "state", "model", "generation_type", "assets", "failure_reason", "created_at", "request"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(json_values | st.dictionaries(fields, json_values))
+def test_whatever_json_arrives_is_read_and_can_be_written_again(body: Any) -> None:
+    parsed = parse_json(orjson.dumps(body))
+    answer = read_generation(LUMA, parsed)
+    read_rows(LUMA, parsed)
+    read_error(LUMA, parsed)
+    assert isinstance(answer, Seen | Trouble)
+    if isinstance(answer, Seen):
+        orjson.dumps(answer)

@@ -1,0 +1,116 @@
+"""The work of one arq job: handle what is due in one lane, many at a time, for a few seconds.
+
+What is handled, a look or an attempt, is the poller's or the courier's business; this loop claims
+no more than it has hands for, sleeps until there is work, and knows when to go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from worker.store import Clock, Store, heard
+
+BUDGET_S = 5.0
+"""A drain claims for this long, then hands its lane over: short jobs spread over the machines."""
+
+HEARTBEAT_S = 1.0
+"""A drain shows that it is alive at least this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Work claimed from a lane: what to do now, and when there is more (None: nothing ahead)."""
+
+    clock: Clock
+    work: Sequence[Callable[[], Awaitable[None]]]
+    wake_at: int | None
+
+
+Claim = Callable[[int], Awaitable[Claimed]]
+"""Claims up to so many pieces of work from a lane."""
+
+
+class Drain:
+    """Handles what is due in one lane.
+
+    Args:
+        store: where lanes are kept.
+        lane: its name.
+        claim: claims work from it.
+        hands: how many pieces are worked on at once.
+        stopping: set when the process is about to end: nothing more is claimed.
+    """
+
+    def __init__(
+        self, store: Store, lane: str, claim: Claim, *, hands: int, stopping: asyncio.Event
+    ) -> None:
+        self._store = store
+        self._lane = lane
+        self._claim = claim
+        self._hands = hands
+        self._stopping = stopping
+        self._busy: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> bool:
+        """Work until nothing is due soon or the time is up; True if a next drain must be started.
+
+        A piece of work that fails unexpectedly fails the drain, after all others have ended; its
+        claim falls due again when the lease ends.
+        """
+        until = time.monotonic() + BUDGET_S
+        try:
+            with self._store.bell.expect(self._lane) as bell:
+                while time.monotonic() < until and not self._stopping.is_set():
+                    if not await self._round(bell):
+                        return False
+            must_start = await self._store.lanes.hand_over(self._lane)
+        except asyncio.CancelledError:
+            for task in self._busy:
+                task.cancel()
+            raise
+        finally:
+            await self._finish()
+        return must_start
+
+    async def _round(self, bell: asyncio.Event) -> bool:
+        """Claim what there are hands for and wait for something to change; False: time to go."""
+        claimed = await self._claim(self._hands - len(self._busy))
+        for piece in claimed.work:
+            self._busy.add(asyncio.ensure_future(piece()))
+        wait_s = _seconds_until(claimed)
+        if not self._busy and wait_s > 0 and await self._store.lanes.leave(self._lane):
+            return False
+        if wait_s > 0 or len(self._busy) >= self._hands:
+            await self._pause(bell, wait_s if wait_s > 0 else HEARTBEAT_S)
+        self._reap()
+        return True
+
+    async def _pause(self, bell: asyncio.Event, wait_s: float) -> None:
+        """Wait until the bell rings, a piece of work is done, or `wait_s` have passed."""
+        ring = asyncio.ensure_future(heard(bell, min(wait_s, HEARTBEAT_S)))
+        try:
+            await asyncio.wait({ring, *self._busy}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ring.cancel()
+            await asyncio.gather(ring, return_exceptions=True)
+
+    def _reap(self) -> None:
+        done = {task for task in self._busy if task.done()}
+        self._busy -= done
+        for task in done:
+            task.result()
+
+    async def _finish(self) -> None:
+        """Let the work in hand end; what was cancelled falls due again when its lease ends."""
+        if self._busy:
+            await asyncio.wait(self._busy)
+        self._reap()
+
+
+def _seconds_until(claimed: Claimed) -> float:
+    if claimed.wake_at is None:
+        return HEARTBEAT_S
+    return (claimed.wake_at - claimed.clock.now()) / 1000

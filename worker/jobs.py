@@ -1,0 +1,151 @@
+"""The arq side: starts, spreads and times out drains over all worker machines.
+
+An arq job is only ever a hint that a lane has work. What is due, who has claimed it and what came
+of it stand in the store, so a lost job, a killed worker or a flushed queue costs a second or two:
+`stage` finds the lanes that have work and no drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import arq
+from arq.connections import ArqRedis
+from arq.cron import cron
+
+from worker.store import JOBS, Store, heard
+
+QUEUE = "queue"
+IDLE_POLL_S = 0.5
+"""How often the queue is read when the bell is silent."""
+
+MAX_DRAINS = 1000
+"""Drains that one worker runs at once; most of their time they wait for a provider or receiver."""
+
+JOB_TIMEOUT_S = 30.0
+"""A drain's budget, plus the longest attempt it may have in hand at its end, plus some slack."""
+
+GRACE_S = 20
+"""How long a worker that was asked to stop waits for the looks and attempts it has in hand."""
+
+STAND_INS = 3
+"""How many drains of one lane may be queued beside one whose worker died holding the job."""
+
+CLOCK_SLACK_S = 3600
+"""Jobs are dated back by this much: arq compares the clocks of two machines to see what is due."""
+
+
+class Drains(Protocol):
+    """Runs the drain of a lane; True if a next one must be started."""
+
+    async def __call__(self, lane: str, stopping: asyncio.Event) -> bool:
+        """Run it."""
+        ...
+
+
+def serialize(job: dict[str, Any]) -> bytes:
+    """Write an arq job as JSON: pickle would let whoever can write to Redis run code here."""
+    return json.dumps(job, default=str).encode()
+
+
+def deserialize(job: bytes) -> dict[str, Any]:
+    """Read an arq job."""
+    found: dict[str, Any] = json.loads(job)
+    return found
+
+
+class Starter:
+    """Queues drains as arq jobs.
+
+    Args:
+        arq_redis: the connection arq uses.
+        store: whose bell tells the workers.
+        prefix: the deployment's key prefix.
+    """
+
+    def __init__(self, arq_redis: ArqRedis, store: Store, prefix: str) -> None:
+        self._arq = arq_redis
+        self._store = store
+        self._queue = queue_name(prefix)
+        self._prefix = prefix
+
+    async def __call__(self, lane: str) -> None:
+        """Start the drain of a lane: the caller has been told that it has none.
+
+        A job of that name may still be there, locked by a worker that was killed; arq would give
+        it out again only after its time-out, so a stand-in is queued under a name of its own.
+        """
+        job_id = f"{self._prefix}:drain:{lane}"
+        for name in (job_id, *(f"{job_id}:{n}" for n in range(1, STAND_INS + 1))):
+            queued = await self._arq.enqueue_job(
+                "drain", lane, _job_id=name, _queue_name=self._queue, _defer_by=-CLOCK_SLACK_S
+            )
+            if queued:
+                break
+        await self._store.ring(JOBS)
+
+
+def queue_name(prefix: str) -> str:
+    """Name the arq queue of a deployment."""
+    return f"{prefix}:{QUEUE}"
+
+
+async def drain(ctx: Mapping[str, Any], lane: str) -> None:
+    """Handle what is due in one lane."""
+    if await ctx["drains"](lane, ctx["stopping"]):
+        await ctx["start"](lane)
+
+
+async def stage(ctx: Mapping[str, Any]) -> None:
+    """Start the drain of every lane that has work due and none."""
+    for lane in await ctx["store"].lanes.stage():
+        await ctx["start"](lane)
+
+
+async def sweep(ctx: Mapping[str, Any]) -> None:
+    """Take out of the lists what is no longer kept."""
+    await ctx["store"].lanes.sweep()
+
+
+class Worker(arq.Worker):
+    """An arq worker that reads its queue when the bell rings, rather than twice a second."""
+
+    async def _poll_iteration(self) -> None:
+        with self.ctx["store"].bell.expect(JOBS) as bell:
+            await super()._poll_iteration()
+            await heard(bell, IDLE_POLL_S)
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start the jobs that nobody runs; arq asks Redis three times about each, so skip ours."""
+        running = {name for name, task in self.tasks.items() if not task.done()}
+        await super().start_jobs([each for each in job_ids if each.decode() not in running])
+
+
+def create_worker(
+    arq_redis: ArqRedis, store: Store, drains: Drains, start: Starter, *, prefix: str
+) -> Worker:
+    """Make the arq worker of this process; run it with `work`."""
+    return Worker(
+        functions=[arq.func(drain, max_tries=1_000_000)],
+        cron_jobs=[
+            cron(stage, second=set(range(60)), keep_result=0, timeout=JOB_TIMEOUT_S),
+            cron(sweep, second=30, keep_result=0, timeout=JOB_TIMEOUT_S),
+        ],
+        redis_pool=arq_redis,
+        queue_name=queue_name(prefix),
+        ctx={"store": store, "drains": drains, "start": start, "stopping": asyncio.Event()},
+        handle_signals=False,
+        job_completion_wait=GRACE_S,
+        max_jobs=MAX_DRAINS,
+        queue_read_limit=10 * MAX_DRAINS,
+        job_timeout=JOB_TIMEOUT_S,
+        keep_result=0,
+        poll_delay=0,
+        health_check_interval=10,
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        log_results=False,
+    )

@@ -1,0 +1,102 @@
+-- Put before every script: the clock, the key names' root, and how a lane is indexed and woken.
+-- KEYS[1] is the deployment's prefix and ARGV[1] the time in ms ('' = this server's own clock).
+
+local function key(name)
+  return KEYS[1] .. ':' .. name
+end
+
+local function clock()
+  if ARGV[1] ~= '' then
+    return tonumber(ARGV[1])
+  end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function first_score(zset)
+  return tonumber(redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')[2])
+end
+
+-- Note when `lane` next has something to do: its earliest due time, not before the end of its
+-- account's hold, but never after a deadline, which ends a tracker even while the account is held.
+-- Returns that time, or nil when the lane is empty.
+local function index_lane(lane)
+  local at = first_score(key('due:' .. lane))
+  local account = lane:match('^poll:(.*)$')
+  if at and account then
+    local held_until = tonumber(redis.call('HGET', key('account:' .. account), 'held_until') or 0)
+    local deadline = first_score(key('deadlines:' .. account))
+    at = math.max(at, held_until)
+    if deadline then
+      at = math.min(at, deadline)
+    end
+  end
+  if at then
+    redis.call('ZADD', key('lanes'), at, lane)
+  else
+    redis.call('ZREM', key('lanes'), lane)
+  end
+  return at
+end
+
+-- Work has come due in `lane`: wake its drain if that sleeps; true if it has none and the caller
+-- must start one. The marker holds the time until which the drain sleeps, 0 when it is awake. A
+-- caller that dies before it starts the drain is made up for when the marker has gone.
+local function summon(lane, at, alive_ms)
+  local marker = key('drain:' .. lane)
+  local asleep_until = redis.call('GET', marker)
+  if not asleep_until then
+    redis.call('SET', marker, 0, 'PX', alive_ms)
+    return true
+  end
+  if tonumber(asleep_until) > at then
+    redis.call('SET', marker, 0, 'KEEPTTL')
+    redis.call('PUBLISH', key('bell'), lane)
+  end
+  return false
+end
+
+-- The drain of `lane` is alive for another `alive_ms` and sleeps until `asleep_until` (0: awake).
+local function beat(lane, alive_ms, asleep_until)
+  redis.call('SET', key('drain:' .. lane), asleep_until, 'PX', alive_ms)
+end
+
+-- Add entries to a timeline that exists, keeping the newest 200.
+local function note(timeline, entries)
+  if #entries > 0 and redis.call('RPUSHX', timeline, unpack(entries)) > 0 then
+    redis.call('LTRIM', timeline, -200, -1)
+  end
+end
+
+-- List `member` under `index` until `at`, when the sweep takes it out.
+local function unlist_at(index, member, at)
+  redis.call('ZADD', key('expiry'), at, index .. ' ' .. member)
+end
+
+-- The tokens in an account's bucket at `now`: it fills at `rate` a second, up to a second's worth.
+local function tokens_at(card, now, rate)
+  local bucket = redis.call('HMGET', card, 'tokens', 'refilled_at')
+  local full = math.max(1, rate)
+  local elapsed = math.max(0, now - tonumber(bucket[2] or 0))
+  return math.min(full, tonumber(bucket[1] or full) + elapsed / 1000 * rate)
+end
+
+-- Raise a tracker's fence, so that whoever claimed it before can no longer settle, and lease it.
+-- A finished tracker is in no queue and gets no lease. Returns {id, HGETALL}, or nil for an ID
+-- that a queue still names although its tracker has gone.
+local function claim_tracker(account, id, leased_until)
+  local tracker = key('tracker:' .. account .. ':' .. id)
+  local due, deadlines = key('due:poll:' .. account), key('deadlines:' .. account)
+  local state = redis.call('HGET', tracker, 'state')
+  if state == 'tracking' then
+    redis.call('ZADD', due, leased_until, id)
+    redis.call('ZADD', deadlines, 'XX', 'GT', leased_until, id)
+  else
+    redis.call('ZREM', due, id)
+    redis.call('ZREM', deadlines, id)
+  end
+  if state then
+    redis.call('HINCRBY', tracker, 'fence', 1)
+    return {id, redis.call('HGETALL', tracker)}
+  end
+end

@@ -1,0 +1,317 @@
+"""What an answer means: for its tracker, for its account, and for a delivery.
+
+Pure decisions. The clock (`now`, in ms) and the die (`jitter`, uniform in [0, 1)) are arguments;
+nothing here waits, stores or sends. The rule behind all of it: only the provider's own word, a
+404 that persists, or the deadline ends a tracker. An error never does.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import assert_never
+
+from worker.model import (
+    Answer,
+    BackOff,
+    Delivered,
+    DeliveryReason,
+    DeliveryVerdict,
+    Exhausted,
+    Finish,
+    Health,
+    HealthReason,
+    Missing,
+    Progress,
+    Reason,
+    Refused,
+    Replied,
+    Reply,
+    RetryAt,
+    Seen,
+    State,
+    Throttled,
+    Tracker,
+    Trouble,
+    Unanswered,
+    Verdict,
+    Wait,
+)
+from worker.schedule import next_look
+
+# A 404 is believed when so many answers in a row said it, over at least so long.
+MISSING_LOOKS = 3
+MISSING_GRACE_S = 60.0
+MISSING_GAPS_S = (5.0, 15.0)
+
+# The back-off of a tracker whose looks fail: full jitter over 1 s, 2 s, 4 s, … 60 s.
+BACKOFF_BASE_S = 1.0
+BACKOFF_CAP_S = 60.0
+BACKOFF_FLOOR_S = 0.25
+
+# The holds of an account.
+UNREACHABLE_AFTER = 3
+HOLD_FLOOR_S = 0.5
+HOLD_CAP_S = 60.0
+THROTTLED_BASE_S = 5.0
+REFUSED_HOLD_S = 60.0
+RETRY_AFTER_BELIEVED_S = 600.0
+
+# Seconds between the attempts of a delivery, each counted from the attempt before; the first is
+# at once and not listed. About three days in all.
+RETRY_SCHEDULE = (
+    5.0,
+    30.0,
+    120.0,
+    600.0,
+    1800.0,
+    7200.0,
+    18000.0,
+    36000.0,
+    50400.0,
+    72000.0,
+    72000.0,
+)
+RETRY_JITTER = 0.1
+DELIVERY_RETRY_AFTER_BELIEVED_S = 6 * 3600.0
+
+_GONE = 410
+_ASKED_TO_WAIT = (429, 503)
+_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]*)?")
+
+
+# --- trackers -----------------------------------------------------------------------------------
+
+
+def judge(tracker: Tracker, answer: Answer, *, now: int, jitter: float) -> Verdict:
+    """Decide what one look's answer means for the tracker as it was before that look.
+
+    A look at or after the deadline is the last one. Every other verdict looks again after `now`
+    and at the deadline at the latest, so that the deadline always gets its last look.
+    """
+    match answer:
+        case Seen(progress=Progress.COMPLETED):
+            return Finish(State.COMPLETED)
+        case Seen(progress=Progress.FAILED):
+            return Finish(State.FAILED)
+        case Missing() if _missing_is_believed(tracker, now):
+            return Finish(State.EXPIRED, Reason.NOT_FOUND)
+    if now >= tracker.deadline_at:
+        return Finish(State.EXPIRED, Reason.DEADLINE)
+    match answer:
+        case Seen():
+            at = next_look(now=now, since=_began(tracker, answer), jitter=jitter)
+            return Wait(min(at, tracker.deadline_at))
+        case Missing():
+            at = _next_look_for_missing(tracker, now, jitter)
+        case Trouble():
+            at = now + _ms(_backoff_s(tracker.error_streak, jitter))
+        case Throttled() | Refused():
+            # Its account is held, which is what it really waits for.
+            at = now + _ms(_backoff_s(0, jitter))
+        case _:
+            assert_never(answer)
+    return BackOff(min(at, tracker.deadline_at))
+
+
+def apply(tracker: Tracker, answer: Answer | None, verdict: Verdict, *, now: int) -> Tracker:
+    """Return the tracker as it is after the look and its verdict.
+
+    `answer` is None when there was no look, because the deadline passed while the account was
+    held: nothing is counted then. What was learned earlier stays when a later answer is silent
+    about it, and `last_error` stays after a later success: it is history.
+    """
+    after = tracker if answer is None else refresh(tracker, answer, now=now)
+    match verdict:
+        case Wait(at=at) | BackOff(at=at):
+            return replace(after, next_poll_at=at)
+        case Finish(state=state, reason=reason):
+            return replace(after, state=state, reason=reason, finished_at=now, next_poll_at=None)
+        case _:
+            assert_never(verdict)
+
+
+def refresh(tracker: Tracker, answer: Answer, *, now: int) -> Tracker:
+    """Return the tracker with what a look showed, its state left as it is.
+
+    This alone is what a look at a finished tracker does: the asset URLs may be new, the end is not.
+    """
+    looked = replace(tracker, polls=tracker.polls + 1, looked_at=now)
+    if isinstance(answer, Seen):
+        return _with_seen(looked, answer, now)
+    failed = replace(looked, poll_errors=tracker.poll_errors + 1, last_error=answer.detail)
+    match answer:
+        case Missing():
+            since = now if tracker.missing_since is None else tracker.missing_since
+            return replace(
+                failed, missing_count=tracker.missing_count + 1, missing_since=since, error_streak=0
+            )
+        case Trouble():
+            return replace(failed, error_streak=tracker.error_streak + 1)
+        case Throttled() | Refused():
+            return failed  # the account's trouble, not this tracker's
+        case _:
+            assert_never(answer)
+
+
+def _with_seen(tracker: Tracker, seen: Seen, now: int) -> Tracker:
+    return replace(
+        tracker,
+        seen_at=now,
+        provider_state=seen.provider_state,
+        model=seen.model or tracker.model,
+        type=seen.type or tracker.type,
+        assets=seen.assets,
+        failure_reason=seen.failure_reason,
+        created_at=tracker.created_at if seen.created_at is None else seen.created_at,
+        generation=seen.generation,
+        error_streak=0,
+        missing_count=0,
+        missing_since=None,
+    )
+
+
+def _began(tracker: Tracker, seen: Seen) -> int:
+    """When the generation began, as far as known; never later than its tracking did."""
+    created_at = tracker.created_at if seen.created_at is None else seen.created_at
+    return tracker.tracked_at if created_at is None else min(created_at, tracker.tracked_at)
+
+
+def _missing_is_believed(tracker: Tracker, now: int) -> bool:
+    if tracker.missing_since is None or tracker.missing_count + 1 < MISSING_LOOKS:
+        return False
+    return now - tracker.missing_since >= _ms(MISSING_GRACE_S)
+
+
+def _next_look_for_missing(tracker: Tracker, now: int, jitter: float) -> int:
+    """Ask again after 5 s and 15 s, then when the grace ends: by then it has been three looks."""
+    if tracker.missing_count < len(MISSING_GAPS_S):
+        return now + _ms(MISSING_GAPS_S[tracker.missing_count] * (0.9 + 0.2 * jitter))
+    since = now if tracker.missing_since is None else tracker.missing_since
+    return since + _ms(MISSING_GRACE_S + MISSING_GAPS_S[0] * jitter)
+
+
+def _backoff_s(streak: int, jitter: float) -> float:
+    return max(BACKOFF_FLOOR_S, jitter * _doubled(BACKOFF_BASE_S, streak, BACKOFF_CAP_S))
+
+
+# --- accounts -----------------------------------------------------------------------------------
+
+
+def next_health(health: Health, answer: Answer, *, now: int, jitter: float) -> Health:
+    """Return the account's health after an answer; `version` is left as it was.
+
+    While `held_until` lies ahead nothing is looked up. A single failed look holds nothing: from
+    the `UNREACHABLE_AFTER`th in a row the account is held. No error ever shortens a hold.
+    """
+    match answer:
+        case Seen() | Missing():
+            return Health(version=health.version)
+        case Throttled():
+            reason = HealthReason.THROTTLED
+        case Refused():
+            reason = HealthReason.CREDENTIALS
+        case Trouble():
+            reason = HealthReason.UNREACHABLE
+        case _:
+            assert_never(answer)
+    streak = health.streak + 1 if health.reason is reason else 1
+    hold_s = _hold_s(answer, streak, jitter)
+    held_until = 0 if hold_s is None else now + _ms(hold_s)
+    return replace(
+        health,
+        reason=reason,
+        streak=streak,
+        held_until=max(health.held_until, held_until),
+        detail=answer.detail,
+    )
+
+
+def _hold_s(answer: Refused | Throttled | Trouble, streak: int, jitter: float) -> float | None:
+    if isinstance(answer, Refused):
+        return REFUSED_HOLD_S
+    if answer.retry_after_s is not None:
+        # The floor keeps a provider that always says "0" from being asked in a tight loop.
+        return min(max(answer.retry_after_s, HOLD_FLOOR_S), RETRY_AFTER_BELIEVED_S)
+    if isinstance(answer, Throttled):
+        return _doubled(THROTTLED_BASE_S, streak - 1, HOLD_CAP_S)
+    if streak < UNREACHABLE_AFTER:
+        return None
+    return max(HOLD_FLOOR_S, jitter * _doubled(1.0, streak - UNREACHABLE_AFTER, HOLD_CAP_S))
+
+
+# --- deliveries ---------------------------------------------------------------------------------
+
+
+def delivery_verdict(
+    tries: int,
+    reply: Reply,
+    *,
+    now: int,
+    jitter: float,
+    schedule: Sequence[float] = RETRY_SCHEDULE,
+) -> DeliveryVerdict:
+    """Decide what an attempt's reply means for its delivery.
+
+    Args:
+        tries: attempts made since birth or replay, this one included; 1 or more.
+        reply: what the receiver answered, or why it did not.
+        now: the instant the attempt ended, in ms.
+        jitter: uniform in [0, 1); spreads the next attempt by ±10 %.
+        schedule: seconds before attempt 2, 3, …; when they are used up so is the delivery.
+    """
+    match reply:
+        case Replied(status=status) if 200 <= status < 300:  # noqa: PLR2004 - "2xx" in digits
+            return Delivered()
+        case Replied(status=status) if status == _GONE:
+            return Exhausted(DeliveryReason.ENDPOINT_DISABLED)
+    if tries > len(schedule):
+        return Exhausted(DeliveryReason.ATTEMPTS)
+    delay_s = schedule[tries - 1] * (1 - RETRY_JITTER + 2 * RETRY_JITTER * jitter)
+    return RetryAt(now + _ms(max(delay_s, _asked_delay_s(reply, now))))
+
+
+def _asked_delay_s(reply: Reply, now: int) -> float:
+    match reply:
+        case Replied(status=status, retry_after=value) if status in _ASKED_TO_WAIT:
+            asked_s = parse_retry_after(value, now=now) or 0.0
+            return min(asked_s, DELIVERY_RETRY_AFTER_BELIEVED_S)
+        case Replied() | Unanswered():
+            return 0.0
+        case _:
+            assert_never(reply)
+
+
+# --- shared -------------------------------------------------------------------------------------
+
+
+def parse_retry_after(value: str | None, *, now: int) -> float | None:
+    """Read a `Retry-After` header (RFC 9110, section 10.2.3): seconds or an HTTP date.
+
+    Decimal seconds are taken too, since some servers send them. Returns seconds from `now`, never
+    negative (a date that has passed is 0), or None for whatever cannot be understood. The value
+    is not capped: how much of it to believe is the caller's decision.
+    """
+    text = (value or "").strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:  # asctime dates and "-0000" are UTC by definition
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, moment.timestamp() - now / 1000)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _doubled(base: float, times: int, cap: float) -> float:
+    # ldexp cannot overflow into a huge integer, and 64 doublings exceed every cap here.
+    return min(cap, math.ldexp(base, min(times, 64)))
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

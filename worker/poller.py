@@ -1,0 +1,200 @@
+"""Looks at generations: what a drain does in an account's lane, and a look out of turn."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from worker import addresses, policy, shapes, telemetry
+from worker.drain import Claimed, Drain
+from worker.errors import NotFoundError, UnavailableError
+from worker.model import (
+    Account,
+    Answer,
+    Delivery,
+    DeliveryState,
+    Entry,
+    EventType,
+    Finish,
+    Health,
+    Missing,
+    Reason,
+    Refused,
+    Seen,
+    State,
+    Throttled,
+    Tracker,
+    Trouble,
+    Verdict,
+)
+from worker.providers.client import ProviderClient
+from worker.store import Clock, NewEvent, Store
+
+LOOKS_AT_ONCE = 50
+"""How many looks of one account a drain has under way at a time."""
+
+Start = Callable[[str], Awaitable[None]]
+"""Starts the drain of a lane."""
+
+
+class Poller:
+    """Looks, decides, and writes down what came of it, with the event that it makes.
+
+    Args:
+        store: where trackers are kept.
+        accounts: by name.
+        clients: the accounts' provider clients, by name.
+        start: starts the drain of a lane.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        accounts: Mapping[str, Account],
+        clients: Mapping[str, ProviderClient],
+        start: Start,
+    ) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._clients = clients
+        self._start = start
+
+    async def drain(self, account: str, lane: str, stopping: asyncio.Event) -> bool:
+        """Handle the looks due in an account's lane; True if a next drain must be started.
+
+        An account that this deployment no longer configures keeps its trackers, unlooked at.
+        """
+        if account not in self._accounts:
+            telemetry.unknown_account(account)
+            return False
+        claim = partial(self._claim, account)
+        drain = Drain(self._store, lane, claim, hands=LOOKS_AT_ONCE, stopping=stopping)
+        return await drain.run()
+
+    async def _claim(self, account: str, room: int) -> Claimed:
+        rate = self._accounts[account].polls_per_second
+        claimed = await self._store.trackers.claim(account, limit=room, rate=rate)
+        looks = [partial(self._look, t, claimed.health, claimed.clock) for t in claimed.looks]
+        ends = [partial(self._end_unseen, t, claimed.clock) for t in claimed.blind]
+        return Claimed(claimed.clock, [*looks, *ends], claimed.wake_at)
+
+    async def look_now(self, account: str, generation_id: str) -> None:
+        """Look at one generation out of turn, finished or not, within the account's budget.
+
+        Raises:
+            NotFoundError: it is not tracked.
+            UnavailableError: the account is held, or its budget is used up.
+        """
+        rate = self._accounts[account].polls_per_second
+        claimed = await self._store.trackers.claim_one(account, generation_id, rate=rate)
+        if claimed is None:
+            raise NotFoundError(f"{generation_id} is not tracked in account {account}")
+        if isinstance(claimed, float):
+            raise UnavailableError(
+                f"Account {account} must not be asked for another {claimed:.1f} s; "
+                "without fresh=true you get what was seen last.",
+                retry_after=claimed,
+            )
+        await self._look(claimed.tracker, claimed.health, claimed.clock)
+
+    async def _look(self, tracker: Tracker, health: Health, clock: Clock) -> None:
+        started = time.monotonic()
+        answer = await self._clients[tracker.account].get_generation(tracker.generation_id)
+        took_ms = round((time.monotonic() - started) * 1000)
+        now, jitter = clock.now(), random.random()
+        verdict: Verdict = Finish(tracker.state, tracker.reason)
+        if tracker.state is State.TRACKING:
+            verdict = policy.judge(tracker, answer, now=now, jitter=jitter)
+        after = policy.apply(tracker, answer, verdict, now=now)
+        if tracker.state is not State.TRACKING:  # it was over before, and not by this look
+            after = replace(after, finished_at=tracker.finished_at)
+        next_health = policy.next_health(health, answer, now=now, jitter=jitter)
+        await self._settle(
+            tracker,
+            after,
+            look=_look_entry(answer, now, took_ms),
+            seen=answer if isinstance(answer, Seen) else None,
+            health=None if next_health == health else next_health,
+            now=now,
+        )
+        telemetry.looked(tracker=after, answer=answer, verdict=verdict, duration_ms=took_ms)
+        if next_health != health:
+            telemetry.held(tracker.account, next_health)
+
+    async def _end_unseen(self, tracker: Tracker, clock: Clock) -> None:
+        """End a tracker whose deadline has passed while its account is held."""
+        verdict = Finish(State.EXPIRED, Reason.DEADLINE)
+        after = policy.apply(tracker, None, verdict, now=clock.now())
+        await self._settle(tracker, after, look=None, seen=None, health=None, now=clock.now())
+
+    async def _settle(
+        self,
+        before: Tracker,
+        after: Tracker,
+        *,
+        look: Entry | None,
+        seen: Seen | None,
+        health: Health | None,
+        now: int,
+    ) -> None:
+        entries = [look] if look else []
+        if after.provider_state != before.provider_state:
+            entries.append(Entry(now, "change", {"provider_state": after.provider_state}))
+        event = None
+        type_ = shapes.event_after(before, after)
+        if type_ is not None:
+            known = after if seen else await self._with_generation(after)
+            event = _new_event(known, type_, now)
+            entries.append(Entry(now, "event", {"type": type_, "event_id": event.id}))
+        _, lane = await self._store.trackers.settle(
+            after,
+            generation=seen.generation if seen else None,
+            health=health,
+            entries=entries,
+            event=event,
+        )
+        if lane:
+            await self._start(lane)
+
+    async def _with_generation(self, tracker: Tracker) -> Tracker:
+        """Add what the provider last showed, for the event of a tracker that ends unseen."""
+        kept = await self._store.trackers.get(tracker.account, tracker.generation_id)
+        return replace(tracker, generation=kept.generation if kept else None)
+
+
+def _new_event(tracker: Tracker, type_: EventType, now: int) -> NewEvent:
+    """Make the event and what is owed for it."""
+    event_id = f"evt_{secrets.token_hex(12)}"
+    url = tracker.terms.callback_url
+    body = shapes.event_body(tracker, type_, now)
+    if url is None or type_ not in tracker.terms.events:
+        return NewEvent(id=event_id, type=type_, body=body)
+    delivery = Delivery(
+        id=f"dlv_{secrets.token_hex(12)}",
+        event_id=event_id,
+        type=type_,
+        account=tracker.account,
+        generation_id=tracker.generation_id,
+        endpoint=addresses.endpoint_name(url),
+        url=url,
+        state=DeliveryState.PENDING,
+        created_at=now,
+        headers=tracker.terms.headers,
+        next_attempt_at=now,
+    )
+    lane = f"post:{addresses.origin(url)}"
+    return NewEvent(id=event_id, type=type_, body=body, delivery=delivery, lane=lane)
+
+
+def _look_entry(answer: Answer, now: int, took_ms: int) -> Entry:
+    match answer:
+        case Seen():
+            details = {"provider_state": answer.provider_state, "duration_ms": took_ms}
+        case Missing() | Refused() | Throttled() | Trouble():
+            details = {"error": answer.detail, "duration_ms": took_ms}
+    return Entry(now, "look", details)

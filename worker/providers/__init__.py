@@ -1,0 +1,1 @@
+"""Where generations are looked up: each provider is a data file, read by one client."""

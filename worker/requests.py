@@ -1,0 +1,120 @@
+"""What callers send, and the terms that it amounts to. All of it is bounded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
+
+from worker import addresses
+from worker.errors import InvalidInputError
+from worker.model import TERMINAL_EVENTS, EventType, Terms
+
+GENERATION_ID = re.compile(r"(?!\.+$)[A-Za-z0-9._~:@+=-]{1,200}")
+MAX_BATCH = 1000
+MAX_METADATA_BYTES = 4096
+MAX_DEADLINE_S = 30 * 86400
+
+Network = IPv4Network | IPv6Network
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class TrackRequest(BaseModel):
+    """What to do when the generation is over. All of it is optional."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    callback_url: str | None = Field(
+        default=None, description="Where the webhooks go: http(s), a public address."
+    )
+    endpoint: str | None = Field(
+        default=None, description="The name of an endpoint, instead of callback_url."
+    )
+    events: frozenset[EventType] | None = Field(
+        default=None,
+        min_length=1,
+        description="Exactly the events to be told of; by default the three terminal ones.",
+    )
+    metadata: dict[str, Any] = Field(
+        default_factory=dict, description="Handed back in every webhook; up to 4 KiB of JSON."
+    )
+    deadline_s: float | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_DEADLINE_S,
+        description="Give up after so many seconds; by default what the provider suggests.",
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="Headers to send with every webhook."
+    )
+
+
+class TrackItem(TrackRequest):
+    """One of many."""
+
+    account: str
+    generation_id: str
+
+
+def parse(model: type[Model], data: object) -> Model:
+    """Read what was sent: JSON text or what it says.
+
+    Raises:
+        InvalidInputError: names the first field that cannot be used, and why.
+    """
+    try:
+        if isinstance(data, bytes):
+            return model.model_validate_json(data)
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "body"
+        raise InvalidInputError(field, first["msg"]) from None
+
+
+def check_generation_id(generation_id: str) -> None:
+    """Make sure that a generation ID can be one.
+
+    Raises:
+        InvalidInputError: it cannot.
+    """
+    if not GENERATION_ID.fullmatch(generation_id):
+        raise InvalidInputError(
+            "generation_id",
+            "must be 1 to 200 of the characters A-Z a-z 0-9 . _ ~ : @ + = -; "
+            f"this is {generation_id[:80]!r}",
+        )
+
+
+def terms_of(
+    request: TrackRequest, *, default_deadline_s: float, allow_private: Sequence[Network]
+) -> Terms:
+    """Turn a request into terms: checked, normalised, defaults filled in.
+
+    Raises:
+        InvalidInputError: a field cannot be used.
+    """
+    if request.callback_url is not None and request.endpoint is not None:
+        raise InvalidInputError("endpoint", "send either callback_url or endpoint, not both")
+    if request.endpoint is not None:
+        raise InvalidInputError(
+            "endpoint", f"there is no endpoint {request.endpoint!r}; send a callback_url instead"
+        )
+    url = request.callback_url
+    size = len(to_json(request.metadata)) if request.metadata else 0
+    if size > MAX_METADATA_BYTES:
+        raise InvalidInputError(
+            "metadata", f"is {size} bytes of JSON; up to {MAX_METADATA_BYTES} are kept"
+        )
+    return Terms(
+        callback_url=None if url is None else addresses.check(url, allow_private),
+        events=tuple(sorted(request.events or TERMINAL_EVENTS)),
+        metadata=request.metadata,
+        deadline_s=request.deadline_s or default_deadline_s,
+        headers=addresses.check_headers(request.headers) if request.headers else {},
+    )
+

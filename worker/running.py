@@ -1,0 +1,139 @@
+"""The processes of a deployment: `serve`, `work`, and `up`, which is both in one."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import structlog
+import uvicorn
+
+from worker.api import create_app
+from worker.config import Settings
+from worker.errors import ConfigurationError
+from worker.wiring import Deployment, opened
+
+RESTART_S = 1.0
+RESTART_CAP_S = 30.0
+"""A worker that fails (Redis went away) starts again after so long, doubling up to the cap."""
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Run the API until the process is told to stop.
+
+    Raises:
+        ConfigurationError: it cannot start like this; says what to change.
+    """
+    with _listening(settings) as port:
+        async with opened(settings) as deployment, _told_to_stop() as stop:
+            await _serve(deployment, port, stop)
+
+
+async def work(settings: Settings) -> None:
+    """Run the arq worker until the process is told to stop.
+
+    Raises:
+        ConfigurationError: it cannot start like this; says what to change.
+    """
+    async with opened(settings) as deployment, _told_to_stop() as stop:
+        await _work(deployment, stop)
+
+
+async def up(settings: Settings) -> None:
+    """Run the API and the worker until the process is told to stop.
+
+    Raises:
+        ConfigurationError: it cannot start like this; says what to change.
+    """
+    with _listening(settings) as port:
+        async with (
+            opened(settings) as deployment,
+            _told_to_stop() as stop,
+            asyncio.TaskGroup() as both,
+        ):
+            both.create_task(_work(deployment, stop))
+            both.create_task(_serve(deployment, port, stop))
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    """Take the port before anything else starts: a taken one is then one clear line."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as port:
+        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            port.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
+                "Stop what listens there, or set DREAMHOOK_PORT to a free port."
+            ) from error
+        yield port
+
+
+@asynccontextmanager
+async def _told_to_stop() -> AsyncIterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for each in signals:
+        loop.add_signal_handler(each, stop.set)
+    try:
+        yield stop
+    finally:
+        for each in signals:
+            loop.remove_signal_handler(each)
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that leaves the signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Event) -> None:
+    settings = deployment.settings
+    app = create_app(deployment.service, api_keys=settings.api_keys, read_keys=settings.read_keys)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[port]))
+    host, number = port.getsockname()[:2]
+    log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{number}")
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    stop.set()
+    await serving
+
+
+async def _work(deployment: Deployment, stop: asyncio.Event) -> None:
+    pause_s = RESTART_S
+    while not stop.is_set():
+        worker = deployment.worker()
+        running = asyncio.create_task(worker.async_run())
+        stopped = asyncio.create_task(stop.wait())
+        log.info("working", accounts=sorted(deployment.settings.accounts))
+        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if stop.is_set():
+            worker.ctx["stopping"].set()
+            worker.handle_sig_wait_for_completion(signal.SIGTERM)
+            with suppress(asyncio.CancelledError):
+                await running
+        else:
+            log.error("worker failed", error=repr(running.exception()), restart_in_s=pause_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause_s)
+            pause_s = min(2 * pause_s, RESTART_CAP_S)
+        for task in worker.tasks.values():
+            task.cancel()
+        await asyncio.gather(*worker.tasks.values(), return_exceptions=True)

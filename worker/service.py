@@ -1,0 +1,379 @@
+"""What a caller may ask: track, get, wait, list, cancel, look now, see what is owed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from worker import shapes
+from worker.errors import ConflictError, DreamhookError, InvalidInputError, NotFoundError
+from worker.model import (
+    Account,
+    Delivery,
+    DeliveryState,
+    Entry,
+    HealthReason,
+    JsonObject,
+    State,
+    Terms,
+    Tracker,
+)
+from worker.paging import Page, page_of
+from worker.poller import Poller
+from worker.requests import (
+    MAX_BATCH,
+    Network,
+    TrackItem,
+    TrackRequest,
+    check_generation_id,
+    parse,
+    terms_of,
+)
+from worker.store import Store, heard
+
+MAX_WAIT_S = 60
+
+TRACKED_PER_STEP = 200
+"""IDs per atomic step: enough to be cheap, few enough that Redis serves others in between."""
+
+RECHECK_S = 5.0
+"""Whoever waits for an end looks for himself this often, in case the bell was not heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A tracker, and whether it is new (or begins anew)."""
+
+    tracker: Tracker
+    created: bool
+
+
+Outcome = Tracked | DreamhookError
+
+
+class Service:
+    """The use cases.
+
+    Args:
+        store: the state.
+        accounts: by name.
+        deadlines: default deadline of each account, in seconds.
+        poller: for looks out of turn.
+        start: starts the drain of a lane.
+        allow_private: networks that webhooks may reach although they are not public.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        accounts: Mapping[str, Account],
+        deadlines: Mapping[str, float],
+        poller: Poller,
+        start: Callable[[str], Awaitable[None]],
+        allow_private: Sequence[Network],
+    ) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._deadlines = deadlines
+        self._poller = poller
+        self._start = start
+        self._allow_private = tuple(allow_private)
+
+    # --- tracking -----------------------------------------------------------------------------
+
+    async def track(self, account: str, generation_id: str, request: TrackRequest) -> Tracked:
+        """Promise to watch a generation to its end.
+
+        Raises:
+            NotFoundError: no such account.
+            InvalidInputError: a field cannot be used.
+            ConflictError: it is tracked with other settings.
+        """
+        terms = self._terms(account, generation_id, request)
+        outcome = (await self._track(account, [(generation_id, terms)]))[0]
+        if isinstance(outcome, DreamhookError):
+            raise outcome
+        return outcome
+
+    async def track_many(self, items: Sequence[object]) -> list[Outcome]:
+        """Track up to 1,000 generations; each item has its own outcome and harms no other.
+
+        Raises:
+            InvalidInputError: there are too many.
+        """
+        if len(items) > MAX_BATCH:
+            raise InvalidInputError(
+                "trackers", f"{len(items)} are too many for one call; send up to {MAX_BATCH}"
+            )
+        outcomes: dict[int, Outcome] = {}
+        wanted: dict[str, list[tuple[int, str, Terms]]] = {}
+        for place, item in enumerate(items):
+            try:
+                each = parse(TrackItem, item)
+                terms = self._terms(each.account, each.generation_id, each)
+            except DreamhookError as error:
+                outcomes[place] = error
+            else:
+                wanted.setdefault(each.account, []).append((place, each.generation_id, terms))
+        for account, rows in wanted.items():
+            for first in range(0, len(rows), TRACKED_PER_STEP):
+                some = rows[first : first + TRACKED_PER_STEP]
+                found = await self._track(account, [(name, terms) for _, name, terms in some])
+                outcomes.update(zip((place for place, _, _ in some), found, strict=True))
+        return [outcomes[place] for place in range(len(items))]
+
+    def _terms(self, account: str, generation_id: str, request: TrackRequest) -> Terms:
+        self._known(account)
+        check_generation_id(generation_id)
+        return terms_of(
+            request,
+            default_deadline_s=self._deadlines[account],
+            allow_private=self._allow_private,
+        )
+
+    def _known(self, account: str) -> Account:
+        known = self._accounts.get(account)
+        if known is None:
+            names = ", ".join(sorted(self._accounts)) or "none"
+            raise NotFoundError(f"There is no account {account!r}. Configured: {names}.")
+        return known
+
+    async def _track(self, account: str, wanted: Sequence[tuple[str, Terms]]) -> list[Outcome]:
+        provider = self._accounts[account].provider
+        tracked = await self._store.trackers.track(account, provider, wanted)
+        if tracked.must_start:
+            await self._start(f"poll:{account}")
+        outcomes: list[Outcome] = []
+        for (generation_id, terms), outcome in zip(wanted, tracked.outcomes, strict=True):
+            match outcome:
+                case "new":
+                    new = _begun(account, provider, generation_id, terms, tracked.at)
+                    outcomes.append(Tracked(new, created=True))
+                case "same":
+                    same = await self.get(account, generation_id)
+                    outcomes.append(Tracked(same, created=False))
+                case _:
+                    outcomes.append(_other_settings(account, generation_id))
+        return outcomes
+
+    async def get(self, account: str, generation_id: str) -> Tracker:
+        """Get a tracker as it stands.
+
+        Raises:
+            NotFoundError: it is not tracked, or no longer kept.
+        """
+        found = await self._store.trackers.get(account, generation_id)
+        if found is None:
+            raise NotFoundError(
+                f"{generation_id} is not tracked in account {account}; "
+                "it never was, or it ended so long ago that it is no longer kept."
+            )
+        return found
+
+    async def wait(self, account: str, generation_id: str, timeout_s: float) -> Tracker:
+        """Get a tracker as soon as it is over, or as it stands after `timeout_s` (up to 60)."""
+        until = time.monotonic() + min(timeout_s, MAX_WAIT_S)
+        with self._store.bell.expect(f"{account}:{generation_id}") as ended:
+            while True:
+                tracker = await self.get(account, generation_id)
+                left = until - time.monotonic()
+                if tracker.state is not State.TRACKING or left <= 0:
+                    return tracker
+                await heard(ended, min(left, RECHECK_S))
+
+    async def fresh(self, account: str, generation_id: str) -> Tracker:
+        """Look at the provider first, then get the tracker: asset URLs expire.
+
+        Raises:
+            NotFoundError: it is not tracked.
+            UnavailableError: the account is held, or its budget is used up.
+        """
+        self._known(account)
+        await self._poller.look_now(account, generation_id)
+        return await self.get(account, generation_id)
+
+    async def poll(self, account: str, generation_id: str) -> Tracker:
+        """Make the next look due now.
+
+        Raises:
+            NotFoundError: it is not tracked.
+            ConflictError: it is over.
+        """
+        state, must_start = await self._store.trackers.hurry(account, generation_id)
+        if must_start:
+            await self._start(f"poll:{account}")
+        if state not in {None, State.TRACKING}:
+            raise ConflictError(
+                f"{generation_id} is over ({state}); GET it with fresh=true for fresh asset URLs."
+            )
+        return await self.get(account, generation_id)
+
+    async def cancel(self, account: str, generation_id: str) -> Tracker:
+        """Stop tracking; what is over stays as it is.
+
+        Raises:
+            NotFoundError: it is not tracked.
+        """
+        claimed = await self._store.trackers.claim_one(account, generation_id, rate=None)
+        if claimed is not None and not isinstance(claimed, float):
+            tracker, now = claimed.tracker, claimed.clock.now()
+            if tracker.state is State.TRACKING:
+                after = replace(tracker, state=State.CANCELED, finished_at=now, next_poll_at=None)
+                entries = [Entry(now, "canceled")]
+                if not (await self._store.trackers.settle(after, entries=entries))[0]:
+                    return await self.cancel(account, generation_id)
+        return await self.get(account, generation_id)
+
+    async def timeline(self, account: str, generation_id: str) -> list[JsonObject]:
+        """Tell what happened to a tracker, oldest first.
+
+        Raises:
+            NotFoundError: it is not tracked.
+        """
+        await self.get(account, generation_id)
+        entries = await self._store.trackers.timeline(account, generation_id)
+        return [shapes.entry_shape(each) for each in entries]
+
+    # --- lists ----------------------------------------------------------------------------------
+
+    async def list_trackers(
+        self,
+        *,
+        state: State | None = None,
+        account: str | None = None,
+        model: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """List trackers.
+
+        Raises:
+            NotFoundError: no such account.
+            InvalidInputError: the cursor is not one of ours.
+        """
+        accounts = [self._known(account).name] if account else list(self._accounts)
+        states = [state] if state else list(State)
+
+        async def read(before: int | None, count: int) -> tuple[int | None, list[Tracker]]:
+            names = await self._store.trackers.names(accounts, states, before=before, limit=count)
+            found = await self._store.trackers.get_many([(a, name) for _, a, name in names])
+            return (names[-1][0] if len(names) == count else None), found
+
+        return await page_of(
+            read,
+            fits=lambda each: model in {None, each.model},
+            show=shapes.tracker_shape,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    async def list_deliveries(
+        self,
+        *,
+        state: DeliveryState | None = None,
+        account: str | None = None,
+        generation_id: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """List deliveries.
+
+        Raises:
+            InvalidInputError: the cursor is not one of ours.
+        """
+        states = [state] if state else list(DeliveryState)
+
+        async def read(before: int | None, count: int) -> tuple[int | None, list[Delivery]]:
+            ids = await self._store.deliveries.ids(states, before=before, limit=count)
+            found = await self._store.deliveries.get_many([name for _, name in ids])
+            return (ids[-1][0] if len(ids) == count else None), found
+
+        return await page_of(
+            read,
+            fits=lambda each: (
+                account in {None, each.account} and generation_id in {None, each.generation_id}
+            ),
+            show=shapes.delivery_shape,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    async def delivery(self, delivery_id: str) -> JsonObject:
+        """Get a delivery with its attempts.
+
+        Raises:
+            NotFoundError: there is none, or it is no longer kept.
+        """
+        found = await self._store.deliveries.get_many([delivery_id])
+        if not found:
+            raise NotFoundError(f"There is no delivery {delivery_id!r}, or no longer.")
+        return shapes.delivery_shape(found[0])
+
+    # --- how it is doing --------------------------------------------------------------------------
+
+    async def accounts(self) -> list[JsonObject]:
+        """Tell how each account is doing."""
+        names = list(self._accounts)
+        now = await self._store.now()
+        return [
+            {
+                "name": name,
+                "provider": self._accounts[name].provider,
+                "base_url": self._accounts[name].base_url,
+                "polls_per_second": self._accounts[name].polls_per_second,
+                "deadline_s": self._deadlines[name],
+                "health": shapes.health_shape(health, now),
+            }
+            for name, health in zip(names, await self._store.lanes.health(names), strict=True)
+        ]
+
+    async def stats(self) -> JsonObject:
+        """Give the figures of the queue, at a cost that does not depend on how much is tracked."""
+        trackers, deliveries = await self._store.counts(list(self._accounts))
+        return {
+            "trackers": trackers,
+            "deliveries": deliveries,
+            "lag_s": await self._store.lanes.lag_s(now=await self._store.now()),
+            "troubles": await self.troubles(),
+        }
+
+    async def troubles(self) -> list[str]:
+        """Name the accounts that need somebody's attention, and why."""
+        names = list(self._accounts)
+        healths = await self._store.lanes.health(names)
+        return [
+            f"account {name}: {health.reason} ({health.detail})"
+            for name, health in zip(names, healths, strict=True)
+            if health.reason is HealthReason.CREDENTIALS
+        ]
+
+    async def check(self) -> None:
+        """Make sure that Redis answers and keeps what it is given.
+
+        Raises:
+            ConfigurationError: it evicts.
+            UnavailableError: it does not answer.
+        """
+        await self._store.check()
+
+
+def _begun(account: str, provider: str, generation_id: str, terms: Terms, now: int) -> Tracker:
+    return Tracker(
+        account=account,
+        generation_id=generation_id,
+        provider=provider,
+        state=State.TRACKING,
+        terms=terms,
+        tracked_at=now,
+        next_poll_at=now,
+        deadline_at=now + round(terms.deadline_s * 1000),
+    )
+
+
+def _other_settings(account: str, generation_id: str) -> ConflictError:
+    return ConflictError(
+        f"{generation_id} is tracked in account {account} with other settings. "
+        "GET it to see them; to change them, DELETE it and track it again."
+    )

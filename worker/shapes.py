@@ -1,0 +1,127 @@
+"""The JSON that users see: trackers, deliveries, timelines, and the bytes of an event."""
+
+from __future__ import annotations
+
+from pydantic_core import to_json
+
+from worker.model import (
+    EVENT_OF_STATE,
+    Attempt,
+    Delivery,
+    Entry,
+    EventType,
+    Health,
+    JsonObject,
+    State,
+    Tracker,
+    rfc3339,
+)
+
+
+def tracker_shape(tracker: Tracker) -> JsonObject:
+    """Show a tracker as `GET /v1/trackers/{account}/{generation_id}` does."""
+    terms = tracker.terms
+    return {
+        "account": tracker.account,
+        "generation_id": tracker.generation_id,
+        "provider": tracker.provider,
+        "state": tracker.state,
+        "reason": tracker.reason,
+        "provider_state": tracker.provider_state,
+        "model": tracker.model,
+        "type": tracker.type,
+        "assets": dict(tracker.assets),
+        "failure_reason": tracker.failure_reason,
+        "callback_url": terms.callback_url,
+        "endpoint": terms.endpoint,
+        "events": list(terms.events),
+        "metadata": terms.metadata,
+        "headers": dict(terms.headers),
+        "deadline_s": terms.deadline_s,
+        "polls": tracker.polls,
+        "poll_errors": tracker.poll_errors,
+        "last_error": tracker.last_error,
+        "tracked_at": rfc3339(tracker.tracked_at),
+        "seen_at": rfc3339(tracker.seen_at),
+        "finished_at": rfc3339(tracker.finished_at),
+        "next_poll_at": rfc3339(tracker.next_poll_at),
+        "deadline_at": rfc3339(tracker.deadline_at),
+        "generation": tracker.generation,
+    }
+
+
+def event_body(tracker: Tracker, type_: EventType, at: int) -> bytes:
+    """Fix the bytes of an event: what is signed and posted, unchanged, on every attempt."""
+    data = {
+        "account": tracker.account,
+        "provider": tracker.provider,
+        "generation_id": tracker.generation_id,
+        "state": tracker.state,
+        "reason": tracker.reason,
+        "provider_state": tracker.provider_state,
+        "assets": dict(tracker.assets),
+        "failure_reason": tracker.failure_reason,
+        "metadata": tracker.terms.metadata,
+        "tracked_at": rfc3339(tracker.tracked_at),
+        "seen_at": rfc3339(tracker.seen_at),
+        "finished_at": rfc3339(tracker.finished_at),
+        "polls": tracker.polls,
+        "generation": tracker.generation,
+    }
+    return to_json({"type": type_, "timestamp": rfc3339(at), "data": data})
+
+
+def event_after(before: Tracker, after: Tracker) -> EventType | None:
+    """Tell which event the step from `before` to `after` makes, if any."""
+    if before.state is not State.TRACKING:
+        return None
+    if after.state is not State.TRACKING:
+        return EVENT_OF_STATE.get(after.state)
+    if after.provider_state != before.provider_state and EventType.UPDATED in after.terms.events:
+        return EventType.UPDATED
+    return None
+
+
+def attempt_shape(attempt: Attempt) -> JsonObject:
+    """Show one attempt."""
+    return {
+        "at": rfc3339(attempt.at),
+        "duration_ms": attempt.duration_ms,
+        "status": attempt.status,
+        "error": attempt.error,
+        "response": attempt.response,
+    }
+
+
+def delivery_shape(delivery: Delivery) -> JsonObject:
+    """Show a delivery as `GET /v1/deliveries/{id}` does."""
+    return {
+        "id": delivery.id,
+        "event_id": delivery.event_id,
+        "type": delivery.type,
+        "account": delivery.account,
+        "generation_id": delivery.generation_id,
+        "endpoint": delivery.endpoint,
+        "url": delivery.url,
+        "state": delivery.state,
+        "reason": delivery.reason,
+        "created_at": rfc3339(delivery.created_at),
+        "next_attempt_at": rfc3339(delivery.next_attempt_at),
+        "attempts": [attempt_shape(each) for each in delivery.attempts],
+    }
+
+
+def entry_shape(entry: Entry) -> JsonObject:
+    """Show one line of a timeline."""
+    return {"at": rfc3339(entry.at), "kind": entry.kind, **entry.details}
+
+
+def health_shape(health: Health, now: int) -> JsonObject:
+    """Show how an account is doing: `ok`, or why and until when its looks are held."""
+    return {
+        "ok": health.reason is None,
+        "reason": health.reason,
+        "detail": health.detail,
+        "errors_in_a_row": health.streak,
+        "held_until": rfc3339(health.held_until) if health.held_until > now else None,
+    }

@@ -1,0 +1,161 @@
+"""Faults on request: what may go wrong, with which call, how often.
+
+Values and picking only; how a fault looks on the wire is `worker.simulator.gate`'s business.
+As text, for the command line: ``call:kind[:option=value…]``, for example
+
+    get:429:times=3:retry_after=2     the next three GETs of a generation are throttled
+    any:502:p=0.01                    one call in a hundred meets a proxy's HTML page
+    get:hang:id=g-1                   GETs of g-1 are never answered
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from worker.errors import InvalidInputError
+
+SYNTAX = "call:kind[:option=value…], for example get:429:times=3:retry_after=2"
+
+
+class Call(StrEnum):
+    """A call of Luma's API. `ANY` stands for all of them in a fault; `OTHER` is no known call."""
+
+    GET = "get"
+    LIST = "list"
+    CREATE = "create"
+    DELETE = "delete"
+    UPSCALE = "upscale"
+    AUDIO = "audio"
+    CONCEPTS = "concepts"
+    CREDITS = "credits"
+    PING = "ping"
+    OTHER = "other"
+    ANY = "any"
+
+
+class Kind(StrEnum):
+    """What goes wrong.
+
+    429, 401, 403, 404 answer with a JSON `detail`, 500 with plain text, 502 and 503 with a proxy's
+    HTML page, redirect with a 302 to a sign-in page. hang never answers; reset drops the connection
+    with a TCP RST; garbage is a 200 that is no JSON; truncated is a 200 that ends early;
+    unknown_state is a true answer, but for a state that nobody has heard of.
+    """
+
+    UNAUTHORIZED = "401"
+    FORBIDDEN = "403"
+    MISSING = "404"
+    THROTTLED = "429"
+    BROKEN = "500"
+    BAD_GATEWAY = "502"
+    UNAVAILABLE = "503"
+    REDIRECT = "redirect"
+    HANG = "hang"
+    RESET = "reset"
+    GARBAGE = "garbage"
+    TRUNCATED = "truncated"
+    UNKNOWN_STATE = "unknown_state"
+
+
+_RETRY_AFTER_KINDS = frozenset({Kind.THROTTLED, Kind.BROKEN, Kind.BAD_GATEWAY, Kind.UNAVAILABLE})
+_STATE_CALLS = frozenset({Call.GET, Call.LIST, Call.ANY})
+_ID_CALLS = frozenset({Call.GET, Call.DELETE, Call.UPSCALE, Call.AUDIO, Call.ANY})
+
+
+class Fault(BaseModel):
+    """One thing that goes wrong.
+
+    `id` limits it to one generation. It strikes `times` times (None: until cleared), each time a
+    matching call comes with probability `p`. `retry_after` (seconds) is sent as that header.
+    `seconds` (real ones) ends a hang by closing the connection; None: it lasts until the client
+    leaves.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    call: Call
+    kind: Kind
+    id: Annotated[str, Field(min_length=1)] | None = None
+    times: Annotated[int, Field(ge=1)] | None = None
+    p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    retry_after: Annotated[float, Field(ge=0)] | None = None
+    seconds: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _options_belong_together(self) -> Self:
+        if self.retry_after is not None and self.kind not in _RETRY_AFTER_KINDS:
+            raise ValueError("retry_after goes with 429, 500, 502 and 503 only")
+        if self.seconds is not None and self.kind is not Kind.HANG:
+            raise ValueError("seconds goes with hang only")
+        if self.kind is Kind.UNKNOWN_STATE and self.call not in _STATE_CALLS:
+            raise ValueError("unknown_state goes with get, list and any only")
+        if self.id is not None and self.call not in _ID_CALLS:
+            raise ValueError(f"id cannot go with {self.call.value}, which names no generation")
+        return self
+
+    def concerns(self, call: Call, generation_id: str | None) -> bool:
+        """Say whether the fault may strike this call."""
+        if self.call not in {call, Call.ANY}:
+            return False
+        if self.kind is Kind.UNKNOWN_STATE and call not in _STATE_CALLS:
+            return False
+        return self.id is None or self.id == generation_id
+
+
+def parse_fault(text: str) -> Fault:
+    """Read a fault from its text form (see the module's docstring).
+
+    Raises:
+        InvalidInputError: the text is none; says where and what the form is.
+    """
+    call, _, rest = text.partition(":")
+    kind, *options = rest.split(":")
+    fields: dict[str, str] = {"call": call, "kind": kind}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals or not name or name in fields:
+            problem = "comes twice" if name in fields else "is no option=value"
+            raise InvalidInputError("fault", f"{text!r}: {option!r} {problem}; write {SYNTAX}")
+        fields[name] = value
+    try:
+        return Fault.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{part}: " for part in first["loc"][:1])
+        message = first["msg"].removeprefix("Value error, ")
+        raise InvalidInputError("fault", f"{text!r}: {where}{message}; write {SYNTAX}") from None
+
+
+class Faults:
+    """The faults in force, in the order they were added: the first that strikes wins."""
+
+    def __init__(self, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
+        self._rng = random.Random(seed)
+        self._left: list[tuple[Fault, int | None]] = []
+        for fault in faults:
+            self.add(fault)
+
+    def add(self, fault: Fault) -> None:
+        """Put one more fault in force."""
+        self._left.append((fault, fault.times))
+
+    def clear(self) -> None:
+        """Take all faults out of force."""
+        self._left.clear()
+
+    def strike(self, call: Call, generation_id: str | None) -> Fault | None:
+        """Return the fault this call meets, if any, and count it down."""
+        for index, (fault, left) in enumerate(self._left):
+            if not fault.concerns(call, generation_id) or self._rng.random() >= fault.p:
+                continue
+            if left == 1:
+                del self._left[index]
+            elif left is not None:
+                self._left[index] = (fault, left - 1)
+            return fault
+        return None

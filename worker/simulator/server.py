@@ -1,0 +1,141 @@
+"""Serve a simulated Luma: inside a running event loop, or as a process of its own.
+
+uvicorn's HTTP protocol without uvicorn's server: nothing ticks while idle, signals stay with
+whoever owns the loop, and shutting down hangs up on hanging requests instead of waiting for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Iterable
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from worker.errors import ConfigurationError
+from worker.simulator.app import create_app
+from worker.simulator.faults import Faults, parse_fault
+from worker.simulator.gate import BASE_PATH
+from worker.simulator.wire import TRANSPORT
+from worker.simulator.world import World
+
+DEFAULT_PORT = 8090
+_BACKLOG = 2048
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 shown, not bound
+
+
+class _Protocol(HttpToolsProtocol):
+    """Tells the application which connection a request came on, so that a fault may break it."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["state"][TRANSPORT] = self.transport
+
+
+@contextlib.asynccontextmanager
+async def running(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Serve `app` in the current loop for as long as the context lasts.
+
+    Yields:
+        The base URL for a Luma client, `http://host:port/dream-machine/v1`; port 0 takes a free
+        port.
+
+    Raises:
+        ConfigurationError: the address cannot be listened on.
+    """
+    config = uvicorn.Config(
+        app,
+        http=_Protocol,
+        ws="none",
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+    )
+    config.load()
+    state = ServerState()
+    try:
+        server = await asyncio.get_running_loop().create_server(
+            lambda: _Protocol(config=config, server_state=state, app_state={}),
+            host,
+            port,
+            backlog=_BACKLOG,
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"the simulator cannot listen on {host}:{port} ({error.strerror or error}); "
+            "choose another port or host"
+        ) from error
+    try:
+        yield _base_url(host, server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        await _hang_up(state)
+
+
+async def serve(app: ASGIApp, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
+    """Serve `app` until SIGINT or SIGTERM; say where on one line.
+
+    Raises:
+        ConfigurationError: the address cannot be listened on.
+    """
+    loop = asyncio.get_running_loop()
+    told_to_stop = asyncio.Event()
+    async with running(app, host=host, port=port) as base_url:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, told_to_stop.set)
+        # On one line, flushed: a script may wait for it, then read the address from it.
+        line = f"Simulated Luma at {base_url} (try: export LUMAAI_BASE_URL={base_url})"
+        print(line, flush=True)  # noqa: T201 the command's one line
+        await told_to_stop.wait()
+
+
+def main(
+    *,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    seed: int = 0,
+    speed: float = 1.0,
+    failure_rate: float = 0.02,
+    faults: Iterable[str] = (),
+    keys: Iterable[str] = (),
+) -> None:
+    """Run a simulated Luma in this process until SIGINT or SIGTERM.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+        seed: same seed and same order of creations, same IDs, durations and outcomes.
+        speed: simulated seconds per real second.
+        failure_rate: share of generations that fail, 0 to 1.
+        faults: what goes wrong, in the text form of `worker.simulator.faults`.
+        keys: the accepted API keys; when empty, any key but an empty one will do.
+
+    Raises:
+        InvalidInputError: a fault, the speed or the rate cannot be used.
+        ConfigurationError: the address cannot be listened on.
+    """
+    world = World(seed=seed, speed=speed, failure_rate=failure_rate)
+    in_force = Faults((parse_fault(text) for text in faults), seed=seed)
+    app = create_app(world, faults=in_force, keys=keys)
+    uvloop.run(serve(app, host=host, port=port))
+
+
+async def _hang_up(state: ServerState) -> None:
+    """Close all connections and let their requests end."""
+    while state.connections or state.tasks:
+        for connection in list(state.connections):
+            connection.transport.abort()
+        # One turn of the loop tells protocols and applications that their client is gone.
+        await asyncio.sleep(0)
+
+
+def _base_url(host: str, port: int) -> str:
+    shown = _EVERYWHERE.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}{BASE_PATH}"

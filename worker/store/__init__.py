@@ -1,0 +1,116 @@
+"""The state in Redis: what is tracked, what is due, what is owed. Nothing else knows a key.
+
+Every change is one Lua script (`worker/lua/`), atomic and, where a claim precedes it, fenced: a
+settle with an old fencing number changes nothing. Times come from Redis's own clock, so workers
+with skewed clocks agree. The keys, below the deployment's prefix:
+
+    tracker:{account}:{id}      hash    state, fence, seq, tracked_at, deadline_at, terms, record
+    generation:{account}:{id}   string  the provider's object as last seen
+    timeline:{account}:{id}     list    the newest 200 entries
+    trackers:{account}:{state}  zset    IDs by seq: lists and counts
+    account:{account}           hash    health and the token bucket
+    due:{lane}                  zset    IDs by due time (while claimed: the end of the lease)
+    deadlines:{account}         zset    IDs by deadline
+    lanes                       zset    lanes by when they next have something to do
+    drain:{lane}                string  there while a drain lives: until when it sleeps
+    event:{id}                  hash    type, account, generation_id, body, deliveries pending
+    delivery:{id}               hash    state, fence, seq, lane, event_id, created_at, record
+    attempts:{id}               list    the newest 50 attempts of a delivery
+    deliveries:{state}          zset    delivery IDs by seq
+    events                      stream  the newest 10,000 events, by ID
+    expiry                      zset    entries of the lists above, by when they leave
+    seq, secret                 string  a counter; the signing secret that was made here
+    bell, ends                  channel a sleeping lane has work; a tracker has ended
+"""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from worker.errors import ConfigurationError
+from worker.model import DeliveryState, State
+from worker.store.bell import Bell, heard
+from worker.store.deliveries import ClaimedDeliveries, Deliveries
+from worker.store.lanes import Lanes
+from worker.store.scripts import Clock, Scripts
+from worker.store.trackers import ClaimedLooks, ClaimedTracker, NewEvent, Tracked, Trackers
+
+__all__ = [
+    "Bell",
+    "ClaimedDeliveries",
+    "ClaimedLooks",
+    "ClaimedTracker",
+    "Clock",
+    "NewEvent",
+    "Store",
+    "Tracked",
+    "heard",
+]
+
+JOBS = "jobs"
+"""Rung when an arq job was queued; a lane's name is rung when work came due in it."""
+
+
+class Store:
+    """One deployment's state.
+
+    Args:
+        redis: a client that returns bytes.
+        prefix: put before every key and channel.
+        retention_s: how long finished trackers and deliveries are kept.
+    """
+
+    def __init__(self, redis: Redis, *, prefix: str, retention_s: float) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis, prefix=prefix, retention_s=retention_s)
+        self.trackers = Trackers(self._scripts)
+        self.deliveries = Deliveries(self._scripts)
+        self.lanes = Lanes(self._scripts)
+        self.bell = Bell(redis, [self._scripts.key("bell"), self._scripts.key("ends")])
+
+    async def ring(self, name: str) -> None:
+        """Wake whoever waits for `name`, in any process."""
+        await self._redis.publish(self._scripts.key("bell"), name)
+
+    async def now(self) -> int:
+        """Tell Redis's time, in milliseconds since the epoch."""
+        seconds, microseconds = await self._redis.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def secret(self, candidate: str) -> str:
+        """Get the deployment's own signing secret, which is `candidate` if there was none."""
+        name = self._scripts.key("secret")
+        kept = await self._redis.set(name, candidate, nx=True, get=True)
+        return kept.decode() if kept else candidate
+
+    async def counts(self, accounts: list[str]) -> tuple[dict[str, int], dict[str, int]]:
+        """Count trackers and deliveries by state, in constant time."""
+        pipe = self._redis.pipeline(transaction=False)
+        for account in accounts:
+            for state in State:
+                pipe.zcard(self._scripts.key(f"trackers:{account}:{state}"))
+        for owed in DeliveryState:
+            pipe.zcard(self._scripts.key(f"deliveries:{owed}"))
+        found = await pipe.execute()
+        states = len(State)
+        trackers = {
+            state.value: sum(found[i : len(accounts) * states : states])
+            for i, state in enumerate(State)
+        }
+        owed_counts = found[len(accounts) * states :]
+        return trackers, {s.value: n for s, n in zip(DeliveryState, owed_counts, strict=True)}
+
+    async def check(self) -> None:
+        """Make sure that Redis answers and will not throw keys away.
+
+        Raises:
+            ConfigurationError: it evicts keys when it is full.
+            RedisError, OSError: it does not answer.
+        """
+        memory = await self._redis.info("memory")
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if policy != "noeviction":
+            raise ConfigurationError(
+                f"Redis throws keys away when it is full (maxmemory-policy {policy}), and with "
+                "them trackers that were promised. Set maxmemory-policy to noeviction."
+            )

@@ -1,0 +1,58 @@
+"""Lanes in Redis: which have work, which have a drain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from worker.model import Health
+from worker.store.scripts import ALIVE_S, Scripts, ms
+from worker.store.trackers import health_from_row
+
+LINGER_S = 2.0
+"""A drain stays while its lane has work due within this time."""
+
+STAGE_LIMIT = 1000
+SWEEP_LIMIT = 1000
+
+
+class Lanes:
+    """What everything that shares one limit has to do, and who is doing it."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._key = scripts.key
+
+    async def stage(self, *, now: int | None = None) -> list[str]:
+        """Name the lanes that have work due and no drain; the caller must start theirs."""
+        lanes = await self._scripts.run("stage", STAGE_LIMIT, ms(ALIVE_S), now=now)
+        return [lane.decode() for lane in lanes]
+
+    async def leave(self, lane: str, *, now: int | None = None) -> bool:
+        """Ask to end the drain of a lane; False if it has work due soon."""
+        return bool(await self._scripts.run("leave", lane, ms(LINGER_S), now=now))
+
+    async def hand_over(self, lane: str, *, now: int | None = None) -> bool:
+        """End the drain of a lane; True if the caller must start the next one."""
+        args = (lane, ms(LINGER_S), ms(ALIVE_S))
+        return bool(await self._scripts.run("hand_over", *args, now=now))
+
+    async def sweep(self, *, now: int | None = None) -> int:
+        """Take out of the lists what is no longer kept; returns how many entries that were."""
+        swept = 0
+        while (taken := await self._scripts.run("sweep", SWEEP_LIMIT, now=now)) > 0:
+            swept += taken
+        return swept
+
+    async def lag_s(self, *, now: int) -> float:
+        """Tell for how many seconds the oldest due work of all lanes has been due."""
+        first = await self._redis.zrange(self._key("lanes"), 0, 0, withscores=True)
+        return max(0.0, (now - first[0][1]) / 1000) if first else 0.0
+
+    async def health(self, accounts: Iterable[str]) -> list[Health]:
+        """Read how accounts are doing."""
+        pipe = self._redis.pipeline(transaction=False)
+        fields = ["reason", "streak", "held_until", "detail", "version"]
+        for account in accounts:
+            pipe.hmget(self._key(f"account:{account}"), fields)
+        return [health_from_row(row) for row in await pipe.execute()]

@@ -1,0 +1,242 @@
+"""Trackers in Redis: tracked, claimed for a look, settled, listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_json
+
+from worker.model import (
+    Delivery,
+    Entry,
+    Health,
+    HealthReason,
+    JsonObject,
+    State,
+    Terms,
+    Tracker,
+)
+from worker.store import records
+from worker.store.scripts import ALIVE_S, LEASE_S, Clock, Scripts, ms, pairs
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedLooks:
+    """Trackers claimed from an account's lane. `wake_at` is None when nothing lies ahead.
+
+    `blind` are past their deadline while the account is held: they end without a look.
+    """
+
+    clock: Clock
+    wake_at: int | None
+    health: Health
+    looks: list[Tracker]
+    blind: list[Tracker]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedTracker:
+    """One tracker, claimed out of turn."""
+
+    clock: Clock
+    health: Health
+    tracker: Tracker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event to be born with a settle, and the delivery owed for it, if any."""
+
+    id: str
+    type: str
+    body: bytes
+    delivery: Delivery | None = None
+    lane: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """What came of a request to track: for each ID, in order, `new`, `same` or `conflict`.
+
+    With `must_start` the caller has to start the lane's drain.
+    """
+
+    at: int
+    outcomes: list[str]
+    must_start: bool
+
+
+class Trackers:
+    """What is tracked, and the looks that are due."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._key = scripts.key
+
+    async def track(
+        self, account: str, provider: str, wanted: Sequence[tuple[str, Terms]]
+    ) -> Tracked:
+        """Track generations of one account, in one atomic step."""
+        args: list[Any] = [account, ms(ALIVE_S), to_json({"provider": provider})]
+        for generation_id, terms in wanted:
+            args += (generation_id, records.terms_to_json(terms), ms(terms.deadline_s))
+        now, must_start, outcomes = await self._scripts.run("track", *args)
+        return Tracked(now, [each.decode() for each in outcomes], bool(must_start))
+
+    async def get(self, account: str, generation_id: str) -> Tracker | None:
+        """Read a tracker with its generation, or None."""
+        found = await self.get_many([(account, generation_id)])
+        return found[0] if found else None
+
+    async def get_many(self, names: Sequence[tuple[str, str]]) -> list[Tracker]:
+        """Read trackers with their generations, leaving out those that are no longer kept."""
+        pipe = self._redis.pipeline(transaction=False)
+        for account, generation_id in names:
+            pipe.hgetall(self._key(f"tracker:{account}:{generation_id}"))
+            pipe.get(self._key(f"generation:{account}:{generation_id}"))
+        answers = await pipe.execute()
+        return [
+            records.tracker_from_hash(account, generation_id, row, generation)
+            for (account, generation_id), row, generation in zip(
+                names, answers[::2], answers[1::2], strict=True
+            )
+            if row
+        ]
+
+    async def names(
+        self, accounts: Iterable[str], states: Iterable[State], *, before: int | None, limit: int
+    ) -> list[tuple[int, str, str]]:
+        """Name trackers, newest first.
+
+        Returns:
+            Up to `limit` of (seq, account, generation ID), with seq below `before`.
+        """
+        lists = [(account, f"trackers:{account}:{s}") for account in accounts for s in states]
+        indexes = [index for _, index in lists]
+        found = await self._scripts.newest(indexes, before=before, limit=limit)
+        rows = [
+            (seq, account, member)
+            for (account, _), members in zip(lists, found, strict=True)
+            for member, seq in members
+        ]
+        return sorted(rows, reverse=True)[:limit]
+
+    async def timeline(self, account: str, generation_id: str) -> list[Entry]:
+        """Read a tracker's timeline, oldest first."""
+        name = self._key(f"timeline:{account}:{generation_id}")
+        entries: list[bytes] = await self._redis.lrange(name, 0, -1)  # type: ignore[misc]
+        return [records.entry_from_json(each) for each in entries]
+
+    async def hurry(self, account: str, generation_id: str) -> tuple[State | None, bool]:
+        """Make a tracker's next look due now.
+
+        Returns:
+            Its state (None: no such tracker) and whether the caller must start the lane's drain.
+        """
+        args = (account, generation_id, ms(ALIVE_S))
+        state, must_start = await self._scripts.run("hurry", *args)
+        return (State(state.decode()) if state else None), bool(must_start)
+
+    async def claim(
+        self, account: str, *, limit: int, rate: float, now: int | None = None
+    ) -> ClaimedLooks:
+        """Claim up to `limit` of the looks due in an account's lane, within health and budget.
+
+        `rate` is the account's budget in requests per second; `now` stands in for Redis's clock.
+        """
+        args = (account, limit, ms(LEASE_S), rate, ms(ALIVE_S))
+        at, wake_at, health, blind, looks = await self._scripts.run("claim_looks", *args, now=now)
+        return ClaimedLooks(
+            clock=Clock.at(at),
+            wake_at=None if wake_at < 0 else wake_at,
+            health=health_from_row(health),
+            looks=[_claimed(account, row) for row in looks],
+            blind=[_claimed(account, row) for row in blind],
+        )
+
+    async def claim_one(
+        self, account: str, generation_id: str, *, rate: float | None, now: int | None = None
+    ) -> ClaimedTracker | float | None:
+        """Claim one tracker out of turn; `rate` is None if no request will be made.
+
+        Returns:
+            The claim; or in how many seconds the account may be asked; or None: no such tracker.
+        """
+        args = (account, generation_id, ms(LEASE_S), "" if rate is None else rate)
+        match await self._scripts.run("claim_tracker", *args, now=now):
+            case [at, 0, health, row]:
+                tracker = records.tracker_from_hash(account, generation_id, pairs(row))
+                return ClaimedTracker(Clock.at(at), health_from_row(health), tracker)
+            case [_, wait_ms]:
+                return float(wait_ms) / 1000
+        return None
+
+    async def settle(
+        self,
+        after: Tracker,
+        *,
+        generation: JsonObject | None = None,
+        health: Health | None = None,
+        entries: Sequence[Entry] = (),
+        event: NewEvent | None = None,
+        now: int | None = None,
+    ) -> tuple[bool, str]:
+        """Write what a look made of a tracker, with its event, unless the claim is stale.
+
+        Args:
+            after: the tracker as it is now, with the fence of its claim.
+            generation: the provider's object, if it was seen.
+            health: the account's health after the answer, with the version it was claimed under.
+            entries: for the timeline.
+            event: to be born in the same step.
+            now: stands in for Redis's clock, in tests.
+
+        Returns:
+            Whether it was written, and the lane whose drain the caller must start ('' = none).
+        """
+        args = [
+            *(after.account, after.generation_id, after.fence, after.state.value),
+            *(records.tracker_to_json(after), after.next_poll_at or 0),
+            b"" if generation is None else to_json(generation),
+            *(self._scripts.retention_ms, ms(ALIVE_S)),
+            *_health_args(health),
+            *(len(entries), *map(records.entry_to_json, entries)),
+            *_event_args(event),
+        ]
+        applied, lane = await self._scripts.run("settle_look", *args, now=now)
+        return bool(applied), lane.decode()
+
+
+def health_from_row(row: Sequence[bytes | None]) -> Health:
+    """Read an account's health: reason, streak, held_until, detail, version; None where unset."""
+    reason, streak, held_until, detail, version = ((each or b"").decode() for each in row)
+    return Health(
+        reason=HealthReason(reason) if reason else None,
+        streak=int(streak or 0),
+        held_until=int(held_until or 0),
+        detail=detail or None,
+        version=int(version or 0),
+    )
+
+
+def _health_args(health: Health | None) -> list[Any]:
+    if health is None:
+        return ["", "", 0, 0, ""]
+    reason, detail = health.reason or "", health.detail or ""
+    return [health.version, str(reason), health.streak, health.held_until, detail]
+
+
+def _event_args(event: NewEvent | None) -> list[Any]:
+    if event is None:
+        return []
+    owed = event.delivery
+    delivery = [owed.id, records.delivery_to_json(owed), event.lane] if owed else []
+    return [event.id, event.type, event.body, *delivery]
+
+
+def _claimed(account: str, row: list[Any]) -> Tracker:
+    generation_id, fields = row
+    return records.tracker_from_hash(account, generation_id.decode(), pairs(fields))

@@ -1,0 +1,201 @@
+"""What Dreamhook says about itself: one line for each look, each attempt and each hold.
+
+Each kind of line is written by one function, so its fields are the same everywhere. A line holds
+no secret: of a receiver's URL it has the origin alone, since people put tokens into paths.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import structlog
+
+from worker.model import (
+    Answer,
+    Delivery,
+    DeliveryVerdict,
+    Health,
+    Replied,
+    Reply,
+    Seen,
+    Tracker,
+    Unanswered,
+    Verdict,
+    rfc3339,
+)
+
+# These say at INFO, for every job or request, what the lines below say better. At DEBUG the HTTP
+# clients also write URLs and headers, which hold secrets: so whatever level was asked for.
+_QUIET = ("arq", "asyncio", "httpcore", "httpx", "uvicorn.access")
+
+_DETAIL_LIMIT = 500
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("dreamhook")
+
+
+# --- the lines ------------------------------------------------------------------------------------
+
+
+def looked(*, tracker: Tracker, answer: Answer, verdict: Verdict, duration_ms: int) -> None:
+    """Write the line of one look that covered `tracker`.
+
+    Args:
+        tracker: As it is after the look.
+        answer: What the provider answered.
+        verdict: What that meant for the tracker.
+        duration_ms: How long the provider took.
+    """
+    _log.info(
+        "look",
+        account=tracker.account,
+        generation_id=tracker.generation_id,
+        answer=_word(answer),
+        verdict=_word(verdict),
+        state=tracker.state.value,
+        reason=tracker.reason and tracker.reason.value,
+        provider_state=tracker.provider_state,
+        error=None if isinstance(answer, Seen) else answer.detail[:_DETAIL_LIMIT],
+        polls=tracker.polls,
+        next_poll_at=rfc3339(tracker.next_poll_at),
+        duration_ms=duration_ms,
+    )
+
+
+def attempted(*, delivery: Delivery, reply: Reply, verdict: DeliveryVerdict) -> None:
+    """Write the line of one attempt.
+
+    Args:
+        delivery: As it is after the attempt; its `tries` is the number of this one, counted
+            since the delivery's birth or replay.
+        reply: What the receiver answered, if it did.
+        verdict: What that meant for the delivery.
+    """
+    _log.info(
+        "attempt",
+        delivery_id=delivery.id,
+        event_id=delivery.event_id,
+        type=delivery.type,
+        account=delivery.account,
+        generation_id=delivery.generation_id,
+        endpoint=delivery.endpoint,
+        origin=_origin(delivery.url),
+        attempt=delivery.tries,
+        status=reply.status if isinstance(reply, Replied) else None,
+        error=reply.error[:_DETAIL_LIMIT] if isinstance(reply, Unanswered) else None,
+        verdict=_word(verdict),
+        state=delivery.state.value,
+        reason=delivery.reason and delivery.reason.value,
+        next_attempt_at=rfc3339(delivery.next_attempt_at),
+        duration_ms=reply.duration_ms,
+    )
+
+
+def held(account: str, health: Health) -> None:
+    """Write that an account's looks are held from now on, or no longer.
+
+    Trouble that holds nothing yet (`held_until` is 0) is on the line of its look alone.
+    """
+    if health.reason is None:
+        _log.info("freed", account=account)
+    elif health.held_until:
+        _log.warning(
+            "held",
+            account=account,
+            reason=health.reason.value,
+            streak=health.streak,
+            until=rfc3339(health.held_until),
+            error=health.detail and health.detail[:_DETAIL_LIMIT],
+        )
+
+
+@cache  # each process says so once for each account, not every time its lane comes up
+def unknown_account(account: str) -> None:
+    """Write that trackers of `account` stay unlooked at, since no such account is configured."""
+    _log.warning("unknown account", account=account, remedy="set it in DREAMHOOK_ACCOUNTS")
+
+
+def _word(value: Answer | Verdict | DeliveryVerdict) -> str:
+    """Name a kind of value as the line has it: `BackOff` is `back_off`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(value).__name__).lower()
+
+
+def _origin(url: str) -> str:
+    """Keep scheme, host and port: no user, path or query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+# --- where they go --------------------------------------------------------------------------------
+
+
+def configure(level: str = "info", *, json: bool | None = None) -> None:
+    """Send all log lines, ours and the libraries', to stderr in one form.
+
+    May be called again; the last call counts. Let uvicorn keep its hands off: `log_config=None`.
+
+    Args:
+        level: The least that is written: debug, info, warning or error.
+        json: A JSON object a line, or lines for people to read; by default JSON unless stderr is
+            a terminal.
+    """
+    as_json = not sys.stderr.isatty() if json is None else json
+    stamped: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_absent,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *stamped,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*stamped, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(_as_json() if as_json else _as_text()),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _as_json() -> list[structlog.typing.Processor]:
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(serializer=_dumps),
+    ]
+
+
+def _as_text() -> list[structlog.typing.Processor]:
+    # The default would print the local variables of every frame, secrets included.
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+
+
+def _without_absent(
+    _logger: object, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Leave out fields that have nothing to say."""
+    return {name: value for name, value in line.items() if value is not None}
+
+
+def _dumps(line: object, **_: Any) -> str:
+    return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

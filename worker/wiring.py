@@ -1,0 +1,156 @@
+"""Puts a deployment together from its settings: the one place that knows all edges at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from arq.connections import ArqRedis
+from redis.asyncio import BlockingConnectionPool
+from redis.exceptions import RedisError
+
+from worker import signing
+from worker.config import Settings
+from worker.courier import Courier
+from worker.egress import Egress
+from worker.embedded import EmbeddedRedis
+from worker.errors import ConfigurationError
+from worker.jobs import Starter, Worker, create_worker, deserialize, serialize
+from worker.model import Account
+from worker.poller import Poller
+from worker.providers.client import ProviderClient
+from worker.providers.spec import Provider, load
+from worker.service import Service
+from worker.store import Store
+
+REDIS_CONNECTIONS = 64
+REDIS_TIMEOUT_S = 20.0
+"""A connection that has gone silent for so long is given up; no script takes a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Everything a process of this deployment works with, opened."""
+
+    settings: Settings
+    store: Store
+    service: Service
+    poller: Poller
+    courier: Courier
+    start: Starter
+    redis: ArqRedis
+    secret: str
+
+    async def drain(self, lane: str, stopping: asyncio.Event) -> bool:
+        """Run the drain of a lane; True if a next one must be started."""
+        kind, _, name = lane.partition(":")
+        if kind == "poll":
+            return await self.poller.drain(name, lane, stopping)
+        return await self.courier.drain(lane, stopping)
+
+    def worker(self) -> Worker:
+        """Make an arq worker for this process."""
+        return create_worker(
+            self.redis, self.store, self.drain, self.start, prefix=self.settings.prefix
+        )
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Deployment]:
+    """Open the edges a deployment needs; close them at the end.
+
+    Raises:
+        ConfigurationError: something in the settings cannot work; says what to change.
+    """
+    accounts, providers = _accounts(settings)
+    async with AsyncExitStack() as stack:
+        redis = await _redis(settings, stack)
+        store = Store(redis, prefix=settings.prefix, retention_s=settings.retention_s)
+        await _check(store, settings)
+        stack.push_async_callback(_ended, asyncio.create_task(store.bell.listen()))
+        clients = {name: ProviderClient(accounts[name], providers[name]) for name in accounts}
+        for client in clients.values():
+            stack.push_async_callback(client.aclose)
+        egress = Egress(settings.allow_private)
+        stack.push_async_callback(egress.aclose)
+        start = Starter(redis, store, settings.prefix)
+        poller = Poller(store, accounts, clients, start)
+        secret = await _secret(settings, store)
+        yield Deployment(
+            settings=settings,
+            store=store,
+            service=Service(
+                store,
+                accounts=accounts,
+                deadlines={name: providers[name].deadline_s for name in accounts},
+                poller=poller,
+                start=start,
+                allow_private=settings.allow_private,
+            ),
+            poller=poller,
+            courier=Courier(store, egress, secrets=[secret], schedule=settings.retry_schedule),
+            start=start,
+            redis=redis,
+            secret=secret,
+        )
+
+
+def _accounts(settings: Settings) -> tuple[dict[str, Account], dict[str, Provider]]:
+    """Complete the configured accounts with what their providers say."""
+    accounts: dict[str, Account] = {}
+    providers: dict[str, Provider] = {}
+    for name, configured in settings.accounts.items():
+        provider = load(configured.provider)
+        providers[name] = provider
+        accounts[name] = Account(
+            name=name,
+            provider=configured.provider,
+            api_key=configured.api_key.get_secret_value(),
+            base_url=configured.base_url or provider.base_url,
+            polls_per_second=configured.polls_per_second,
+        )
+    return accounts, providers
+
+
+async def _redis(settings: Settings, stack: AsyncExitStack) -> ArqRedis:
+    """Connect to the configured Redis, or to the embedded one."""
+    url = settings.redis_url
+    if url is None:
+        embedded = await asyncio.to_thread(EmbeddedRedis.start, settings.data)
+        stack.push_async_callback(asyncio.to_thread, embedded.stop)
+        url = embedded.url
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=REDIS_CONNECTIONS,
+        timeout=REDIS_TIMEOUT_S,
+        socket_timeout=REDIS_TIMEOUT_S,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
+        health_check_interval=30,
+    )
+    stack.push_async_callback(pool.aclose)
+    return ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize)
+
+
+async def _check(store: Store, settings: Settings) -> None:
+    try:
+        await store.check()
+    except (RedisError, OSError) as error:
+        where = "the embedded Redis" if settings.redis_url is None else "DREAMHOOK_REDIS_URL"
+        raise ConfigurationError(
+            f"Redis does not answer ({type(error).__name__}: {error}). Check {where}."
+        ) from error
+
+
+async def _secret(settings: Settings, store: Store) -> str:
+    """Get the signing secret: the configured one, or the one that was made here once."""
+    if settings.webhook_secret is not None:
+        return settings.webhook_secret.get_secret_value()
+    return await store.secret(signing.new_secret(os.urandom(32)))
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
