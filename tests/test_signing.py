@@ -166,14 +166,20 @@ def test_a_timestamp_that_is_no_plain_number_is_refused(timestamp: str) -> None:
         signing.verify({**signed(), "webhook-timestamp": timestamp}, b"{}", SECRET, NOW)
 
 
+GOOD = signing.sign(ID, NOW, b"{}", [SECRET])
+
+
 @pytest.mark.parametrize(
-    "signature", ["", "v1,", "v1", " ", "v2,{0}", "v1,{1}", "{0}", "v1,{0} x,"]
+    "signature",
+    [
+        *("", " ", "v1", "v1,", GOOD[:8], GOOD[:-1], GOOD + "=", GOOD.removeprefix("v1,")),
+        *(GOOD.replace("v1", "v2"), GOOD.replace("v1", "V1"), GOOD.replace("v1,", "v1,,")),
+        *(GOOD.replace("v1,", "v1, "), f"{GOOD},{GOOD}", GOOD.swapcase()),
+    ],
 )
 def test_a_signature_that_only_looks_like_one_is_refused(signature: str) -> None:
-    good = signed()["webhook-signature"].removeprefix("v1,")
-    offered = signature.format(good if "x," not in signature else good[:-1], good[:8])
     with pytest.raises(signing.SignatureError, match="no signature fits"):
-        signing.verify({**signed(), "webhook-signature": offered}, b"{}", SECRET, NOW)
+        signing.verify({**signed(), "webhook-signature": signature}, b"{}", SECRET, NOW)
 
 
 @given(st.binary(), st.binary(), st.integers(-299, 299))

@@ -227,10 +227,8 @@ class Settings(BaseModel):
     def describe(self) -> list[Row]:
         """List what is in effect, an account a row, fit to be shown: secrets are hidden."""
         rows = [row for row in _rows(self) if row.name != "DREAMHOOK_ACCOUNTS"]
-        return rows + [
-            Row(f"account {name}", _account(account), "environment")
-            for name, account in self.accounts.items()
-        ]
+        accounts = self.accounts.items()
+        return rows + [Row(f"account {name}", _account(a), "environment") for name, a in accounts]
 
 
 class ClientSettings(BaseModel):
@@ -262,7 +260,7 @@ class ClientSettings(BaseModel):
         return settings
 
     def describe(self) -> list[Row]:
-        """List what is in effect, fit to be shown: secrets are hidden."""
+        """List what is in effect, as `Settings.describe` does."""
         return _rows(self)
 
 

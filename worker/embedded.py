@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 from urllib.parse import quote
 
 from worker.errors import ConfigurationError, UnavailableError
@@ -237,6 +237,7 @@ def _launch(data: Path, guard: _Lock, deadline: _Deadline) -> None:
     """Start a guard, which inherits the locks; it starts the server."""
     with _Lock(data / "server.lock") as server:
         deadline.wait_for(lambda: _left_alone(data, server), _explain(data, "runs unguarded"))
+        binary = _server_binary()
         socket_path = _choose_socket(data)
         options = [
             word
@@ -244,11 +245,8 @@ def _launch(data: Path, guard: _Lock, deadline: _Deadline) -> None:
             for word in (f"--{name}", value)
         ]
         locks = [guard.fd, server.fd]
-        arguments = [*map(str, locks), "users.lock", str(socket_path), str(_server_binary())]
-        log = data / _LOG
-        if log.exists():
-            log.replace(log.with_suffix(".log.1"))
-        with log.open("ab") as output:
+        arguments = [*map(str, locks), "users.lock", str(socket_path), str(binary)]
+        with _new_log(data) as output:
             # -I -S: nothing but the standard library, whatever the environment says.
             subprocess.run(  # noqa: S603 - every word is ours
                 [sys.executable, "-I", "-S", str(_GUARD), *arguments, *options],
@@ -272,6 +270,15 @@ def _left_alone(data: Path, server: _Lock) -> bool:
         return True
     _ask(_socket_of(data), b"SHUTDOWN")
     return False
+
+
+def _new_log(data: Path) -> BinaryIO:
+    """Begin a log, keeping the one before: a crash can be looked into, and the two stay small."""
+    log = data / _LOG
+    if log.exists():
+        log.replace(log.with_suffix(".log.1"))
+    log.touch(mode=0o600)
+    return log.open("ab")
 
 
 def _server_binary() -> Path:

@@ -74,8 +74,9 @@ def main(arguments: Sequence[str]) -> None:
     users = os.open(users_lock, os.O_RDWR)
     threading.Thread(target=guard.close_after, args=[users], daemon=True).start()
     guard.run()
-    with contextlib.suppress(OSError):
-        os.rmdir(os.path.dirname(socket))  # noqa: PTH106, PTH120 - pathlib costs start-up time
+    with contextlib.suppress(FileNotFoundError):  # a server that ends well takes it away
+        os.unlink(socket)  # noqa: PTH108 - pathlib costs start-up time
+    os.rmdir(os.path.dirname(socket))  # noqa: PTH106, PTH120
 
 
 if __name__ == "__main__":

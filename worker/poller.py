@@ -32,11 +32,14 @@ from worker.model import (
     Trouble,
     Verdict,
 )
-from worker.providers.client import ProviderClient
+from worker.providers.client import MAX_CONNECTIONS, ProviderClient
 from worker.store import Clock, NewEvent, Store
 
-LOOKS_AT_ONCE = 50
-"""How many looks of one account a drain has under way at a time."""
+LOOKS_AT_ONCE = MAX_CONNECTIONS
+"""How many looks of one account a drain has under way at a time.
+
+A claimed look that has to wait for a connection would use up its lease there.
+"""
 
 Start = Callable[[str], Awaitable[None]]
 """Starts the drain of a lane."""
@@ -73,7 +76,7 @@ class Poller:
             telemetry.unknown_account(account)
             return False
         claim = partial(self._claim, account)
-        drain = Drain(self._store, lane, claim, hands=LOOKS_AT_ONCE, stopping=stopping)
+        drain = Drain(self._store, lane, claim, hands=MAX_CONNECTIONS, stopping=stopping)
         return await drain.run()
 
     async def _claim(self, account: str, room: int) -> Claimed:
@@ -107,14 +110,15 @@ class Poller:
         answer = await self._clients[tracker.account].get_generation(tracker.generation_id)
         took_ms = round((time.monotonic() - started) * 1000)
         now, jitter = clock.now(), random.random()
-        verdict: Verdict = Finish(tracker.state, tracker.reason)
+        verdict: Verdict
         if tracker.state is State.TRACKING:
             verdict = policy.judge(tracker, answer, now=now, jitter=jitter)
-        after = policy.apply(tracker, answer, verdict, now=now)
-        if tracker.state is not State.TRACKING:  # it was over before, and not by this look
-            after = replace(after, finished_at=tracker.finished_at)
+            after = policy.apply(tracker, answer, verdict, now=now)
+        else:
+            verdict = Finish(tracker.state, tracker.reason)
+            after = policy.refresh(tracker, answer, now=now)
         next_health = policy.next_health(health, answer, now=now, jitter=jitter)
-        await self._settle(
+        applied = await self._settle(
             tracker,
             after,
             look=_look_entry(answer, now, took_ms),
@@ -123,7 +127,7 @@ class Poller:
             now=now,
         )
         telemetry.looked(tracker=after, answer=answer, verdict=verdict, duration_ms=took_ms)
-        if next_health != health:
+        if applied and (next_health.held_until or health.held_until):
             telemetry.held(tracker.account, next_health)
 
     async def _end_unseen(self, tracker: Tracker, clock: Clock) -> None:
@@ -141,7 +145,7 @@ class Poller:
         seen: Seen | None,
         health: Health | None,
         now: int,
-    ) -> None:
+    ) -> bool:
         entries = [look] if look else []
         if after.provider_state != before.provider_state:
             entries.append(Entry(now, "change", {"provider_state": after.provider_state}))
@@ -151,7 +155,7 @@ class Poller:
             known = after if seen else await self._with_generation(after)
             event = _new_event(known, type_, now)
             entries.append(Entry(now, "event", {"type": type_, "event_id": event.id}))
-        _, lane = await self._store.trackers.settle(
+        applied, lane = await self._store.trackers.settle(
             after,
             generation=seen.generation if seen else None,
             health=health,
@@ -160,6 +164,7 @@ class Poller:
         )
         if lane:
             await self._start(lane)
+        return applied
 
     async def _with_generation(self, tracker: Tracker) -> Tracker:
         """Add what the provider last showed, for the event of a tracker that ends unseen."""

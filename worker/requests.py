@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, TypeVar
 
@@ -76,6 +77,12 @@ def parse(model: type[Model], data: object) -> Model:
         raise InvalidInputError(field, first["msg"]) from None
 
 
+@lru_cache(maxsize=4096)
+def _checked(url: str, allow_private: tuple[Network, ...]) -> str:
+    """Check and normalise a callback URL; most callers send the same few over and over."""
+    return addresses.check(url, allow_private)
+
+
 def check_generation_id(generation_id: str) -> None:
     """Make sure that a generation ID can be one.
 
@@ -111,10 +118,9 @@ def terms_of(
             "metadata", f"is {size} bytes of JSON; up to {MAX_METADATA_BYTES} are kept"
         )
     return Terms(
-        callback_url=None if url is None else addresses.check(url, allow_private),
+        callback_url=None if url is None else _checked(url, tuple(allow_private)),
         events=tuple(sorted(request.events or TERMINAL_EVENTS)),
         metadata=request.metadata,
         deadline_s=request.deadline_s or default_deadline_s,
         headers=addresses.check_headers(request.headers) if request.headers else {},
     )
-

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 
 import structlog
 import uvicorn
@@ -24,40 +24,61 @@ log = structlog.get_logger(__name__)
 
 
 async def serve(settings: Settings) -> None:
-    """Run the API until the process is told to stop.
-
-    Raises:
-        ConfigurationError: it cannot start like this; says what to change.
-    """
-    with _listening(settings) as port:
-        async with opened(settings) as deployment, _told_to_stop() as stop:
-            await _serve(deployment, port, stop)
+    """Run the API until the process is told to stop; see `run`."""
+    async with _told_to_stop() as stop:
+        await run(settings, stop, worker=False)
 
 
 async def work(settings: Settings) -> None:
-    """Run the arq worker until the process is told to stop.
-
-    Raises:
-        ConfigurationError: it cannot start like this; says what to change.
-    """
-    async with opened(settings) as deployment, _told_to_stop() as stop:
-        await _work(deployment, stop)
+    """Run the arq worker until the process is told to stop; see `run`."""
+    async with _told_to_stop() as stop:
+        await run(settings, stop, api=False)
 
 
 async def up(settings: Settings) -> None:
-    """Run the API and the worker until the process is told to stop.
+    """Run the API and the worker until the process is told to stop; see `run`."""
+    async with _told_to_stop() as stop:
+        await run(settings, stop)
+
+
+async def run(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    api: bool = True,
+    worker: bool = True,
+    ready: Callable[[str], None] | None = None,
+) -> None:
+    """Run parts of a deployment until `stop` is set.
+
+    Args:
+        settings: what they run with.
+        stop: ends them.
+        api: whether the API is one of them.
+        worker: whether the arq worker is one of them.
+        ready: told the API's URL when it listens.
 
     Raises:
-        ConfigurationError: it cannot start like this; says what to change.
+        ConfigurationError: they cannot start like this; says what to change.
     """
-    with _listening(settings) as port:
-        async with (
-            opened(settings) as deployment,
-            _told_to_stop() as stop,
-            asyncio.TaskGroup() as both,
-        ):
-            both.create_task(_work(deployment, stop))
-            both.create_task(_serve(deployment, port, stop))
+    async with AsyncExitStack() as stack:
+        # The port comes first: a taken one is then one clear line, with nothing else started.
+        port = stack.enter_context(_listening(settings)) if api else None
+        deployment = await stack.enter_async_context(opened(settings))
+        parts = await stack.enter_async_context(asyncio.TaskGroup())
+        if worker:
+            parts.create_task(_work(deployment, stop))
+        if port is not None:
+            url = _url_of(port)
+            parts.create_task(_serve(deployment, port, stop))
+            log.info("serving", url=url)
+            if ready:
+                ready(url)
+
+
+def _url_of(port: socket.socket) -> str:
+    host, number = port.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{number}"
 
 
 @contextmanager
@@ -73,6 +94,7 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
                 f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
                 "Stop what listens there, or set DREAMHOOK_PORT to a free port."
             ) from error
+        port.listen()
         yield port
 
 
@@ -100,14 +122,16 @@ class _Server(uvicorn.Server):
 
 async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Event) -> None:
     settings = deployment.settings
-    app = create_app(deployment.service, api_keys=settings.api_keys, read_keys=settings.read_keys)
+    app = create_app(
+        deployment.service,
+        api_keys=[key.get_secret_value() for key in settings.api_keys],
+        read_keys=[key.get_secret_value() for key in settings.read_keys],
+    )
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[port]))
-    host, number = port.getsockname()[:2]
-    log.info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{number}")
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True

@@ -30,6 +30,6 @@ def next_look(*, now: int, since: int, jitter: float) -> int:
     Returns:
         An instant in ms, always later than `now`.
     """
-    age_s = max(0, now - since) / 1000
+    age_s = (now - since) / 1000
     gap_s = min(max(SHARE_OF_AGE * age_s, SHORTEST_GAP_S), LONGEST_GAP_S)
     return now + round(gap_s * (1 - JITTER + 2 * JITTER * jitter) * 1000)

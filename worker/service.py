@@ -30,7 +30,7 @@ from worker.requests import (
     parse,
     terms_of,
 )
-from worker.store import Store, heard
+from worker.store import Store, heard, redis_may_be_away
 
 MAX_WAIT_S = 60
 
@@ -53,7 +53,7 @@ Outcome = Tracked | DreamhookError
 
 
 class Service:
-    """The use cases.
+    """The use cases. Each raises `UnavailableError` while Redis is away.
 
     Args:
         store: the state.
@@ -83,6 +83,7 @@ class Service:
 
     # --- tracking -----------------------------------------------------------------------------
 
+    @redis_may_be_away
     async def track(self, account: str, generation_id: str, request: TrackRequest) -> Tracked:
         """Promise to watch a generation to its end.
 
@@ -97,6 +98,7 @@ class Service:
             raise outcome
         return outcome
 
+    @redis_may_be_away
     async def track_many(self, items: Sequence[object]) -> list[Outcome]:
         """Track up to 1,000 generations; each item has its own outcome and harms no other.
 
@@ -158,12 +160,14 @@ class Service:
                     outcomes.append(_other_settings(account, generation_id))
         return outcomes
 
+    @redis_may_be_away
     async def get(self, account: str, generation_id: str) -> Tracker:
         """Get a tracker as it stands.
 
         Raises:
-            NotFoundError: it is not tracked, or no longer kept.
+            NotFoundError: no such account; or it is not tracked, or no longer kept.
         """
+        self._known(account)
         found = await self._store.trackers.get(account, generation_id)
         if found is None:
             raise NotFoundError(
@@ -172,6 +176,7 @@ class Service:
             )
         return found
 
+    @redis_may_be_away
     async def wait(self, account: str, generation_id: str, timeout_s: float) -> Tracker:
         """Get a tracker as soon as it is over, or as it stands after `timeout_s` (up to 60)."""
         until = time.monotonic() + min(timeout_s, MAX_WAIT_S)
@@ -183,6 +188,7 @@ class Service:
                     return tracker
                 await heard(ended, min(left, RECHECK_S))
 
+    @redis_may_be_away
     async def fresh(self, account: str, generation_id: str) -> Tracker:
         """Look at the provider first, then get the tracker: asset URLs expire.
 
@@ -194,6 +200,7 @@ class Service:
         await self._poller.look_now(account, generation_id)
         return await self.get(account, generation_id)
 
+    @redis_may_be_away
     async def poll(self, account: str, generation_id: str) -> Tracker:
         """Make the next look due now.
 
@@ -201,6 +208,7 @@ class Service:
             NotFoundError: it is not tracked.
             ConflictError: it is over.
         """
+        self._known(account)
         state, must_start = await self._store.trackers.hurry(account, generation_id)
         if must_start:
             await self._start(f"poll:{account}")
@@ -210,12 +218,14 @@ class Service:
             )
         return await self.get(account, generation_id)
 
+    @redis_may_be_away
     async def cancel(self, account: str, generation_id: str) -> Tracker:
         """Stop tracking; what is over stays as it is.
 
         Raises:
             NotFoundError: it is not tracked.
         """
+        self._known(account)
         claimed = await self._store.trackers.claim_one(account, generation_id, rate=None)
         if claimed is not None and not isinstance(claimed, float):
             tracker, now = claimed.tracker, claimed.clock.now()
@@ -226,6 +236,7 @@ class Service:
                     return await self.cancel(account, generation_id)
         return await self.get(account, generation_id)
 
+    @redis_may_be_away
     async def timeline(self, account: str, generation_id: str) -> list[JsonObject]:
         """Tell what happened to a tracker, oldest first.
 
@@ -238,6 +249,7 @@ class Service:
 
     # --- lists ----------------------------------------------------------------------------------
 
+    @redis_may_be_away
     async def list_trackers(
         self,
         *,
@@ -269,6 +281,7 @@ class Service:
             cursor=cursor,
         )
 
+    @redis_may_be_away
     async def list_deliveries(
         self,
         *,
@@ -300,6 +313,7 @@ class Service:
             cursor=cursor,
         )
 
+    @redis_may_be_away
     async def delivery(self, delivery_id: str) -> JsonObject:
         """Get a delivery with its attempts.
 
@@ -313,6 +327,7 @@ class Service:
 
     # --- how it is doing --------------------------------------------------------------------------
 
+    @redis_may_be_away
     async def accounts(self) -> list[JsonObject]:
         """Tell how each account is doing."""
         names = list(self._accounts)
@@ -329,6 +344,7 @@ class Service:
             for name, health in zip(names, await self._store.lanes.health(names), strict=True)
         ]
 
+    @redis_may_be_away
     async def stats(self) -> JsonObject:
         """Give the figures of the queue, at a cost that does not depend on how much is tracked."""
         trackers, deliveries = await self._store.counts(list(self._accounts))
@@ -339,6 +355,7 @@ class Service:
             "troubles": await self.troubles(),
         }
 
+    @redis_may_be_away
     async def troubles(self) -> list[str]:
         """Name the accounts that need somebody's attention, and why."""
         names = list(self._accounts)
@@ -349,6 +366,7 @@ class Service:
             if health.reason is HealthReason.CREDENTIALS
         ]
 
+    @redis_may_be_away
     async def check(self) -> None:
         """Make sure that Redis answers and keeps what it is given.
 

@@ -160,10 +160,10 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*stamped, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=stamped,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 *(_as_json() if as_json else _as_text()),
@@ -175,6 +175,16 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+class _Stderr(logging.Handler):
+    """Writes to what stderr is at that moment; a test or a terminal tool may have replaced it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+        except Exception:  # noqa: BLE001 - to say something must never stop the work
+            self.handleError(record)
 
 
 def _as_json() -> list[structlog.typing.Processor]:

@@ -24,7 +24,7 @@ from worker.poller import Poller
 from worker.providers.client import ProviderClient
 from worker.providers.spec import Provider, load
 from worker.service import Service
-from worker.store import Store
+from worker.store import LEASE_S, Store
 
 REDIS_CONNECTIONS = 64
 REDIS_TIMEOUT_S = 20.0
@@ -59,8 +59,12 @@ class Deployment:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Deployment]:
+async def opened(settings: Settings, *, lease_s: float = LEASE_S) -> AsyncIterator[Deployment]:
     """Open the edges a deployment needs; close them at the end.
+
+    Args:
+        settings: what it runs with.
+        lease_s: how long claimed work waits for whoever crashed with it.
 
     Raises:
         ConfigurationError: something in the settings cannot work; says what to change.
@@ -68,7 +72,9 @@ async def opened(settings: Settings) -> AsyncIterator[Deployment]:
     accounts, providers = _accounts(settings)
     async with AsyncExitStack() as stack:
         redis = await _redis(settings, stack)
-        store = Store(redis, prefix=settings.prefix, retention_s=settings.retention_s)
+        store = Store(
+            redis, prefix=settings.prefix, retention_s=settings.retention_s, lease_s=lease_s
+        )
         await _check(store, settings)
         stack.push_async_callback(_ended, asyncio.create_task(store.bell.listen()))
         clients = {name: ProviderClient(accounts[name], providers[name]) for name in accounts}

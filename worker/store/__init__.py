@@ -32,10 +32,12 @@ from worker.model import DeliveryState, State
 from worker.store.bell import Bell, heard
 from worker.store.deliveries import ClaimedDeliveries, Deliveries
 from worker.store.lanes import Lanes
-from worker.store.scripts import Clock, Scripts
+from worker.store.outages import redis_may_be_away
+from worker.store.scripts import LEASE_S, Clock, Scripts
 from worker.store.trackers import ClaimedLooks, ClaimedTracker, NewEvent, Tracked, Trackers
 
 __all__ = [
+    "LEASE_S",
     "Bell",
     "ClaimedDeliveries",
     "ClaimedLooks",
@@ -45,6 +47,7 @@ __all__ = [
     "Store",
     "Tracked",
     "heard",
+    "redis_may_be_away",
 ]
 
 JOBS = "jobs"
@@ -58,11 +61,14 @@ class Store:
         redis: a client that returns bytes.
         prefix: put before every key and channel.
         retention_s: how long finished trackers and deliveries are kept.
+        lease_s: how long a claim lasts; whoever crashes holds his work up for so long.
     """
 
-    def __init__(self, redis: Redis, *, prefix: str, retention_s: float) -> None:
+    def __init__(
+        self, redis: Redis, *, prefix: str, retention_s: float, lease_s: float = LEASE_S
+    ) -> None:
         self._redis = redis
-        self._scripts = Scripts(redis, prefix=prefix, retention_s=retention_s)
+        self._scripts = Scripts(redis, prefix=prefix, retention_s=retention_s, lease_s=lease_s)
         self.trackers = Trackers(self._scripts)
         self.deliveries = Deliveries(self._scripts)
         self.lanes = Lanes(self._scripts)

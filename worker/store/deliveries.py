@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from worker.model import Attempt, Delivery, DeliveryState, Entry
 from worker.store import records
-from worker.store.scripts import ALIVE_S, LEASE_S, Clock, Scripts, ms, pairs
+from worker.store.scripts import ALIVE_S, Clock, Scripts, ms, pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Deliveries:
 
     async def claim(self, lane: str, *, limit: int, now: int | None = None) -> ClaimedDeliveries:
         """Claim up to `limit` of the deliveries due in a receiver's lane."""
-        args = (lane, limit, ms(LEASE_S), ms(ALIVE_S))
+        args = (lane, limit, self._scripts.lease_ms, ms(ALIVE_S))
         at, wake_at, rows = await self._scripts.run("claim_deliveries", *args, now=now)
         claimed = [
             (records.delivery_from_hash(delivery_id.decode(), pairs(row)), body)

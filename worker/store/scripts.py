@@ -11,7 +11,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 LEASE_S = 30.0
-"""How long a claim lasts: more than a look or an attempt may take."""
+"""How long a claim lasts, unless told otherwise: more than a look or an attempt may take."""
 
 ALIVE_S = 3.0
 """How long a drain is believed to be alive after its last sign of life."""
@@ -46,15 +46,16 @@ class Clock:
 
 
 class Scripts:
-    """The scripts of one deployment: its Redis, its key prefix, its retention.
+    """The scripts of one deployment: its Redis, its key prefix, its retention and its lease.
 
     A Redis that has forgotten the scripts (a restart) is sent them again by redis-py.
     """
 
-    def __init__(self, redis: Redis, *, prefix: str, retention_s: float) -> None:
+    def __init__(self, redis: Redis, *, prefix: str, retention_s: float, lease_s: float) -> None:
         self.redis = redis
         self.prefix = prefix
         self.retention_ms = ms(retention_s)
+        self.lease_ms = ms(lease_s)
         folder = files("worker") / "lua"
         common = (folder / "common.lua").read_text()
         self._scripts = {

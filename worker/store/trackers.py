@@ -19,7 +19,7 @@ from worker.model import (
     Tracker,
 )
 from worker.store import records
-from worker.store.scripts import ALIVE_S, LEASE_S, Clock, Scripts, ms, pairs
+from worker.store.scripts import ALIVE_S, Clock, Scripts, ms, pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class Trackers:
 
         `rate` is the account's budget in requests per second; `now` stands in for Redis's clock.
         """
-        args = (account, limit, ms(LEASE_S), rate, ms(ALIVE_S))
+        args = (account, limit, self._scripts.lease_ms, rate, ms(ALIVE_S))
         at, wake_at, health, blind, looks = await self._scripts.run("claim_looks", *args, now=now)
         return ClaimedLooks(
             clock=Clock.at(at),
@@ -165,7 +165,7 @@ class Trackers:
         Returns:
             The claim; or in how many seconds the account may be asked; or None: no such tracker.
         """
-        args = (account, generation_id, ms(LEASE_S), "" if rate is None else rate)
+        args = (account, generation_id, self._scripts.lease_ms, "" if rate is None else rate)
         match await self._scripts.run("claim_tracker", *args, now=now):
             case [at, 0, health, row]:
                 tracker = records.tracker_from_hash(account, generation_id, pairs(row))

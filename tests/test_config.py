@@ -1,0 +1,378 @@
+"""The settings: what is read, what is refused, and what is never shown."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from worker.config import AccountSettings, ClientSettings, Settings
+from worker.errors import ConfigurationError
+from worker.policy import RETRY_SCHEDULE
+
+WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def load(**env: str) -> Settings:
+    return Settings.load(env)
+
+
+def refusal(env: Mapping[str, str]) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.load(env)
+    return str(caught.value).splitlines()
+
+
+def shown(settings: Settings | ClientSettings) -> dict[str, tuple[str, str]]:
+    return {row.name: (row.value, row.source) for row in settings.describe()}
+
+
+# --- defaults -------------------------------------------------------------------------------------
+
+
+def test_with_nothing_set_it_listens_on_loopback_with_an_embedded_redis() -> None:
+    settings = load()
+    assert (settings.host, settings.port, settings.redis_url) == ("127.0.0.1", 8080, None)
+
+
+def test_the_default_schedule_is_the_policys() -> None:
+    assert load().retry_schedule == RETRY_SCHEDULE
+
+
+def test_a_week_of_retention_is_the_default() -> None:
+    assert load().retention_s == 604_800
+
+
+def test_data_is_kept_in_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert load().data == Path("/home/someone/.dreamhook")
+
+
+def test_a_user_without_a_home_still_has_a_data_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert load().data == Path("/var/lib/dreamhook")
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n"])
+def test_a_blank_variable_counts_as_unset(blank: str) -> None:
+    settings = load(DREAMHOOK_PORT=blank, DREAMHOOK_API_KEYS=blank, LUMAAI_API_KEY=blank)
+    assert settings == load()
+
+
+def test_without_an_argument_the_process_environment_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DREAMHOOK_PORT", "9")
+    assert Settings.load().port == 9
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        load().port = 1  # type: ignore[misc]
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def test_the_schedule_is_a_list_of_seconds() -> None:
+    assert load(DREAMHOOK_RETRY_SCHEDULE="0, 1.5,604800").retry_schedule == (0, 1.5, 604_800)
+
+
+def test_the_word_none_is_a_schedule_without_retries() -> None:
+    assert load(DREAMHOOK_RETRY_SCHEDULE="none").retry_schedule == ()
+
+
+@given(st.lists(st.floats(0, 604_800), min_size=1, max_size=50))
+def test_every_schedule_within_the_bounds_is_read_as_written(schedule: list[float]) -> None:
+    text = ",".join(map(repr, schedule))
+    assert list(load(DREAMHOOK_RETRY_SCHEDULE=text).retry_schedule) == schedule
+
+
+def test_private_networks_may_be_of_both_families() -> None:
+    networks = load(DREAMHOOK_ALLOW_PRIVATE="10.0.0.0/8, fd00::/8,192.168.1.7").allow_private
+    assert networks == tuple(map(ip_network, ["10.0.0.0/8", "fd00::/8", "192.168.1.7/32"]))
+
+
+def test_keys_are_split_at_commas() -> None:
+    keys = load(DREAMHOOK_API_KEYS="one, two").api_keys
+    assert [key.get_secret_value() for key in keys] == ["one", "two"]
+
+
+def test_a_signing_secret_is_taken() -> None:
+    secret = load(DREAMHOOK_WEBHOOK_SECRET=WHSEC).webhook_secret
+    assert secret is not None
+    assert secret.get_secret_value() == WHSEC
+
+
+def test_a_tilde_in_the_data_directory_is_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert load(DREAMHOOK_DATA="~/hooks").data == Path("/home/someone/hooks")
+
+
+def test_the_log_level_may_be_written_in_capitals() -> None:
+    assert load(DREAMHOOK_LOG_LEVEL="DEBUG").log_level == "debug"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://:p%40w@h:6379/3",
+        "rediss://h/",
+        "redis://[::1]:6",
+        "unix:///run/r.sock",
+    ],
+)
+def test_redis_urls_are_taken_as_they_are(url: str) -> None:
+    assert load(DREAMHOOK_REDIS_URL=url).redis_url == url
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+
+def test_accounts_are_read_from_json() -> None:
+    accounts = {
+        "luma": {"provider": "luma", "api_key": "k", "base_url": "http://h/v1/"},
+        "second": {"provider": "luma", "polls_per_second": 0.5},
+    }
+    assert load(DREAMHOOK_ACCOUNTS=json.dumps(accounts)).accounts == {
+        "luma": AccountSettings(provider="luma", api_key="k", base_url="http://h/v1"),
+        "second": AccountSettings(provider="luma", polls_per_second=0.5),
+    }
+
+
+@pytest.mark.parametrize("variable", ["LUMAAI_API_KEY", "LUMA_API_KEY"])
+def test_lumas_own_variables_make_the_account_luma(variable: str) -> None:
+    account = load(**{variable: "luma-1\n", "LUMAAI_BASE_URL": "http://h/v1"}).accounts["luma"]
+    assert account.provider == "luma"
+    assert account.api_key.get_secret_value() == "luma-1"
+    assert account.base_url == "http://h/v1"
+
+
+def test_lumaai_api_key_goes_before_luma_api_key() -> None:
+    account = load(LUMA_API_KEY="older", LUMAAI_API_KEY="newer").accounts["luma"]
+    assert account.api_key.get_secret_value() == "newer"
+
+
+def test_an_account_named_luma_wins_over_lumas_own_variables() -> None:
+    accounts = load(
+        DREAMHOOK_ACCOUNTS='{"luma": {"provider": "luma", "api_key": "mine"}}',
+        LUMAAI_API_KEY="theirs",
+    ).accounts
+    assert [a.api_key.get_secret_value() for a in accounts.values()] == ["mine"]
+
+
+def test_other_accounts_stand_beside_lumas_own_variables() -> None:
+    accounts = load(
+        DREAMHOOK_ACCOUNTS='{"second": {"provider": "luma"}}', LUMAAI_API_KEY="k"
+    ).accounts
+    assert set(accounts) == {"luma", "second"}
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("DREAMHOOK_PORT", "http", "a port from 1 to 65535"),
+        ("DREAMHOOK_PORT", "65536", "a port from 1 to 65535"),
+        ("DREAMHOOK_HOST", "a host", "an IP address or a host name"),
+        ("DREAMHOOK_RETENTION", "59", "seconds, from 60 to 31536000"),
+        ("DREAMHOOK_RETENTION", "31536001", "seconds, from 60 to 31536000"),
+        ("DREAMHOOK_RETRY_SCHEDULE", "5,-1", "0 to 604800 seconds"),
+        ("DREAMHOOK_RETRY_SCHEDULE", "604801", "0 to 604800 seconds"),
+        ("DREAMHOOK_RETRY_SCHEDULE", "nan", "0 to 604800 seconds"),
+        ("DREAMHOOK_RETRY_SCHEDULE", "5,,30", "0 to 604800 seconds"),
+        ("DREAMHOOK_RETRY_SCHEDULE", ",".join(["5"] * 51), "at most 50"),
+        ("DREAMHOOK_ALLOW_PRIVATE", "10.0.0.1/8", "networks such as 10.0.0.0/8"),
+        ("DREAMHOOK_ALLOW_PRIVATE", "intranet", "networks such as 10.0.0.0/8"),
+        ("DREAMHOOK_LOG_LEVEL", "loud", "debug, info, warning or error"),
+        ("DREAMHOOK_PREFIX", "{tag}", "letters, digits"),
+        ("DREAMHOOK_DATA", "~nobody-of-that-name/x", "the directory"),
+        ("LUMAAI_BASE_URL", "localhost:8080", "an http(s) URL"),
+        ("LUMAAI_BASE_URL", "http://h/v1?x=1", "an http(s) URL"),
+    ],
+)
+def test_a_bad_value_is_one_line_with_variable_value_and_remedy(
+    variable: str, value: str, says: str
+) -> None:
+    (line,) = refusal({variable: value})
+    assert line.startswith(f"{variable}={value[:80]!r}")
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("DREAMHOOK_REDIS_URL", "http://hunter2@h", "redis://"),
+        ("DREAMHOOK_REDIS_URL", "redis://:pa/hunter2@h", "redis://"),
+        ("DREAMHOOK_REDIS_URL", "redis://h/hunter2", "redis://"),
+        ("DREAMHOOK_API_KEYS", "hunter2,,x", "comma-separated"),
+        ("DREAMHOOK_API_KEYS", "hunter2 x", "visible ASCII"),
+        ("DREAMHOOK_WEBHOOK_SECRET", "hunter2", "whsec_"),
+        ("DREAMHOOK_WEBHOOK_SECRET", "whsec_aHVudGVyMg==", "24 to 64"),
+        ("LUMA_API_KEY", "luma-hunter2é", "as Luma shows it"),
+        ("LUMAAI_BASE_URL", "http://user:hunter2@h", "an http(s) URL"),
+        ("DREAMHOOK_ACCOUNTS", '{"hunter2"', "is not JSON"),
+        ("DREAMHOOK_ACCOUNTS", '["hunter2"]', "JSON such as"),
+    ],
+)
+def test_a_bad_value_that_may_hold_a_secret_is_not_shown(
+    variable: str, value: str, says: str
+) -> None:
+    (line,) = refusal({variable: value})
+    assert line.startswith(variable)
+    assert says in line
+    assert value not in line
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("account", "place"),
+    [
+        ({}, "DREAMHOOK_ACCOUNTS, second, provider: "),
+        ({"provider": "Luma!"}, "DREAMHOOK_ACCOUNTS, second, provider: "),
+        ({"provider": "luma", "apikey": "k"}, "DREAMHOOK_ACCOUNTS, second, apikey: "),
+        ({"provider": "luma", "api_key": "a b"}, "DREAMHOOK_ACCOUNTS, second, api_key: "),
+        ({"provider": "luma", "base_url": "h"}, "DREAMHOOK_ACCOUNTS, second, base_url: "),
+        (
+            {"provider": "luma", "polls_per_second": 0},
+            "DREAMHOOK_ACCOUNTS, second, polls_per_second: ",
+        ),
+        (
+            {"provider": "luma", "polls_per_second": 1001},
+            "DREAMHOOK_ACCOUNTS, second, polls_per_second: ",
+        ),
+    ],
+)
+def test_a_bad_account_is_one_line_that_names_account_and_field(
+    account: dict[str, object], place: str
+) -> None:
+    (line,) = refusal({"DREAMHOOK_ACCOUNTS": json.dumps({"second": account})})
+    assert line.startswith(place)
+
+
+@pytest.mark.parametrize("name", ["Luma", "-x", "", "a" * 65, "a:b", "a/b"])
+def test_an_account_name_that_would_not_fit_a_path_is_refused(name: str) -> None:
+    (line,) = refusal({"DREAMHOOK_ACCOUNTS": json.dumps({name: {"provider": "luma"}})})
+    assert line.startswith(f"DREAMHOOK_ACCOUNTS, {name}: ")
+
+
+def test_every_bad_setting_has_its_line() -> None:
+    lines = refusal(
+        {
+            "DREAMHOOK_PORT": "x",
+            "DREAMHOOK_RETRY_SCHEDULE": "x,y,z",
+            "LUMAAI_BASE_URL": "x",
+        }
+    )
+    assert [line.partition("=")[0] for line in lines] == [
+        "DREAMHOOK_RETRY_SCHEDULE",
+        "DREAMHOOK_PORT",
+        "LUMAAI_BASE_URL",
+    ]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "dreamhook.example.com"])
+def test_listening_beyond_loopback_without_a_key_is_refused(host: str) -> None:
+    (line,) = refusal({"DREAMHOOK_HOST": host})
+    assert "DREAMHOOK_HOST" in line
+    assert "set DREAMHOOK_API_KEYS" in line
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_listening_on_loopback_needs_no_key(host: str) -> None:
+    assert load(DREAMHOOK_HOST=host).host == host
+
+
+def test_listening_beyond_loopback_with_a_key_is_fine() -> None:
+    assert load(DREAMHOOK_HOST="0.0.0.0", DREAMHOOK_API_KEYS="k").host == "0.0.0.0"
+
+
+def test_read_keys_alone_are_refused_since_nobody_could_track() -> None:
+    (line,) = refusal({"DREAMHOOK_READ_KEYS": "k"})
+    assert "DREAMHOOK_API_KEYS" in line
+
+
+def test_a_key_that_may_both_write_and_only_read_is_refused() -> None:
+    (line,) = refusal({"DREAMHOOK_API_KEYS": "a,b", "DREAMHOOK_READ_KEYS": "b"})
+    assert "DREAMHOOK_READ_KEYS" in line
+
+
+# --- what is shown --------------------------------------------------------------------------------
+
+
+def test_describe_says_where_a_value_is_from() -> None:
+    rows = shown(load(DREAMHOOK_PORT="9"))
+    assert rows["DREAMHOOK_PORT"] == ("9", "environment")
+    assert rows["DREAMHOOK_HOST"] == ("127.0.0.1", "default")
+
+
+def test_describe_has_every_variable_of_the_service() -> None:
+    variables = {field.alias for field in Settings.model_fields.values()}
+    assert variables - set(shown(load())) == {"DREAMHOOK_ACCOUNTS"}
+
+
+def test_describe_has_a_row_for_each_account() -> None:
+    value, _ = shown(load(LUMAAI_API_KEY="k"))["account luma"]
+    assert value == "provider luma, key set (hidden), its usual address, 5 polls/s"
+
+
+def test_describe_shows_a_redis_url_without_its_password() -> None:
+    value, _ = shown(load(DREAMHOOK_REDIS_URL="redis://me:pw@h:6379/1?password=pw"))[
+        "DREAMHOOK_REDIS_URL"
+    ]
+    assert value == "redis://me:***@h:6379/1?***"
+
+
+secrets = st.text(string.ascii_letters + string.digits, min_size=12, max_size=40)
+
+
+@given(secrets)
+def test_no_secret_is_ever_shown(secret: str) -> None:
+    env = {
+        "DREAMHOOK_API_KEYS": f"{secret},another",
+        "DREAMHOOK_REDIS_URL": f"redis://:{secret}@h/0",
+        "DREAMHOOK_ACCOUNTS": json.dumps({"b": {"provider": "luma", "api_key": secret}}),
+        "LUMAAI_API_KEY": secret,
+    }
+    settings = Settings.load(env)
+    client = ClientSettings.load({"DREAMHOOK_API_KEY": secret})
+    errors = refusal({name: f"{value}\x7f" for name, value in env.items()})
+    texts = [settings, settings.describe(), settings.accounts, client, client.describe(), errors]
+    assert [text for text in texts if secret in f"{text!r} {text}"] == []
+
+
+# --- the commands of a user -----------------------------------------------------------------------
+
+
+def test_a_client_speaks_to_this_machine_unless_told() -> None:
+    settings = ClientSettings.load({})
+    assert (settings.url, settings.api_key) == ("http://127.0.0.1:8080", None)
+
+
+def test_a_client_reads_its_address_and_its_key() -> None:
+    settings = ClientSettings.load({"DREAMHOOK_URL": "https://h/", "DREAMHOOK_API_KEY": "k"})
+    assert settings.url == "https://h"
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "k"
+
+
+def test_a_client_does_not_mind_the_settings_of_the_service() -> None:
+    assert ClientSettings.load({"DREAMHOOK_PORT": "x"}) == ClientSettings.load({})
+
+
+def test_a_client_address_that_is_no_url_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"^DREAMHOOK_URL='localhost:8080': is no"):
+        ClientSettings.load({"DREAMHOOK_URL": "localhost:8080"})

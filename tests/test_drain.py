@@ -1,0 +1,268 @@
+"""The drain of a lane: when it comes and goes, what it has in hand, what becomes of failures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import pytest
+from redis.asyncio import Redis
+
+from worker import drain
+from worker.drain import Claimed, Drain
+from worker.model import State, Terms, Tracker
+from worker.store import Store
+
+LANE = "poll:luma"
+LEASE_S = 0.3
+
+Work = Callable[[Tracker], Awaitable[None]]
+
+
+@dataclass
+class Lane:
+    """One account's lane, worked on by whatever the test says."""
+
+    store: Store
+    taken: list[str] = field(default_factory=list)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def track(self, *names: str) -> bool:
+        """Put trackers into the lane, due now; True if the caller must start its drain."""
+        wanted = [(name, Terms(deadline_s=3600)) for name in names]
+        return (await self.store.trackers.track("luma", "luma", wanted)).must_start
+
+    async def drain(self, work: Work | None = None, hands: int = 4) -> bool:
+        piece = work or self.finish
+
+        async def claim(room: int) -> Claimed:
+            claimed = await self.store.trackers.claim("luma", limit=room, rate=1000)
+            self.taken += [each.generation_id for each in claimed.looks]
+            return Claimed(
+                claimed.clock, [partial(piece, each) for each in claimed.looks], claimed.wake_at
+            )
+
+        async with asyncio.timeout(10):
+            return await Drain(self.store, LANE, claim, hands=hands, stopping=self.stopping).run()
+
+    async def finish(self, tracker: Tracker) -> None:
+        await self.store.trackers.settle(replace(tracker, state=State.COMPLETED))
+
+    async def look_again_in(self, seconds: float, tracker: Tracker) -> None:
+        at = await self.store.now() + round(seconds * 1000)
+        await self.store.trackers.settle(replace(tracker, next_poll_at=at))
+
+    async def left(self) -> int:
+        names = await self.store.trackers.names(["luma"], [State.TRACKING], before=None, limit=1000)
+        return len(names)
+
+
+@pytest.fixture
+async def lane(redis: Redis) -> AsyncIterator[Lane]:
+    store = Store(redis, prefix="test", retention_s=600, lease_s=LEASE_S)
+    listening = asyncio.create_task(store.bell.listen())
+    yield Lane(store)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+
+
+class Gate:
+    """Work that says when it has begun and ends when it may."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self.begun = asyncio.Semaphore(0)
+        self.open = asyncio.Event()
+        self.at_once = 0
+        self.most_at_once = 0
+
+    async def __call__(self, tracker: Tracker) -> None:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.begun.release()
+        await self.open.wait()
+        await self._work(tracker)
+        self.at_once -= 1
+
+
+async def test_a_drain_does_all_that_is_due_and_goes(lane: Lane) -> None:
+    names = [f"g-{n}" for n in range(10)]
+    assert await lane.track(*names)
+
+    assert await lane.drain() is False
+
+    assert sorted(lane.taken) == names
+    assert await lane.left() == 0
+
+
+async def test_a_lane_that_a_drain_has_left_must_be_started_anew(lane: Lane) -> None:
+    await lane.track("g-1")
+    await lane.drain()
+
+    assert await lane.track("g-2") is True
+
+
+async def test_a_drain_goes_when_nothing_is_due_for_a_while(lane: Lane) -> None:
+    await lane.track("g-1")
+
+    assert await lane.drain(partial(lane.look_again_in, 3600)) is False
+
+    assert lane.taken == ["g-1"]
+
+
+async def test_a_drain_stays_for_what_is_due_soon(lane: Lane) -> None:
+    pauses = iter([0.1, 0.1, 3600])
+    await lane.track("g-1")
+
+    await lane.drain(lambda tracker: lane.look_again_in(next(pauses), tracker))
+
+    assert lane.taken == ["g-1"] * 3
+
+
+async def test_a_sleeping_drain_is_woken_by_what_comes_due(lane: Lane) -> None:
+    """It would sleep for a second otherwise."""
+    done = asyncio.Semaphore(0)
+
+    async def work(tracker: Tracker) -> None:
+        if tracker.generation_id == "g-1" and tracker.next_poll_at is None:
+            await lane.look_again_in(1.2, tracker)
+        else:
+            await lane.finish(tracker)
+        done.release()
+
+    await lane.track("g-1")
+    draining = asyncio.create_task(lane.drain(work))
+    await done.acquire()
+    await asyncio.wait({draining}, timeout=0.1)  # it has fallen asleep by then
+
+    assert await lane.track("g-2") is False
+    async with asyncio.timeout(0.5):
+        await done.acquire()
+    assert lane.taken == ["g-1", "g-2"]
+    await draining
+
+
+async def test_a_drain_has_no_more_in_hand_than_it_has_hands(lane: Lane) -> None:
+    gate = Gate(lane.finish)
+    await lane.track(*[f"g-{n}" for n in range(9)])
+    draining = asyncio.create_task(lane.drain(gate, hands=3))
+    for _ in range(3):
+        await gate.begun.acquire()
+    assert len(lane.taken) == 3
+
+    gate.open.set()
+    await draining
+
+    assert gate.most_at_once == 3
+    assert await lane.left() == 0
+
+
+async def test_a_drain_whose_time_is_up_hands_its_lane_over(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "BUDGET_S", 0.1)
+    await lane.track("g-1")
+
+    must_start = await lane.drain(partial(lane.look_again_in, 0.01))
+
+    assert must_start is True
+    assert await lane.track("g-2") is False  # whoever was told so starts it
+
+
+async def test_a_drain_whose_time_is_up_just_goes_when_nothing_is_due_soon(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "BUDGET_S", 0.0)
+
+    assert await lane.drain() is False
+
+    assert await lane.track("g-1") is True
+
+
+async def test_a_drain_that_is_to_stop_ends_what_it_has_in_hand_and_takes_no_more(
+    lane: Lane,
+) -> None:
+    gate = Gate(lane.finish)
+    await lane.track("g-1", "g-2", "g-3")
+    draining = asyncio.create_task(lane.drain(gate, hands=2))
+    await gate.begun.acquire()
+    await gate.begun.acquire()
+    lane.stopping.set()
+    lane.store.bell.ring(LANE)
+    await asyncio.wait({draining}, timeout=0.05)
+
+    gate.open.set()
+
+    assert await draining is True  # for somebody else
+    assert len(lane.taken) == 2
+    assert await lane.left() == 1
+
+
+async def test_work_that_fails_fails_the_drain_after_all_other_work_has_ended(lane: Lane) -> None:
+    gate = Gate(lane.finish)
+
+    async def work(tracker: Tracker) -> None:
+        if tracker.generation_id == "g-1":
+            raise RuntimeError("a bug")
+        await gate(tracker)
+
+    await lane.track("g-1", "g-2")
+    draining = asyncio.create_task(lane.drain(work))
+    await gate.begun.acquire()
+    gate.open.set()
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        await draining
+    assert await lane.left() == 1
+
+
+async def test_work_that_failed_falls_due_again_when_its_lease_ends(lane: Lane) -> None:
+    async def fail(tracker: Tracker) -> None:
+        raise RuntimeError("a bug")
+
+    await lane.track("g-1")
+    with pytest.raises(RuntimeError):
+        await lane.drain(fail)
+
+    await lane.drain()
+
+    assert lane.taken == ["g-1", "g-1"]
+    assert await lane.left() == 0
+
+
+async def test_a_drain_that_is_canceled_lets_go_of_its_work_which_falls_due_again(
+    lane: Lane,
+) -> None:
+    gate = Gate(lane.finish)
+    await lane.track("g-1")
+    draining = asyncio.create_task(lane.drain(gate))
+    await gate.begun.acquire()
+
+    draining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await draining
+
+    assert await lane.left() == 1
+    await lane.drain()
+    assert await lane.left() == 0
+
+
+async def test_work_of_a_drain_outlives_its_time_and_its_lease_without_harm(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its claim was given to the next drain, whose word counts; its own comes too late."""
+    monkeypatch.setattr(drain, "BUDGET_S", 0.05)
+    gate = Gate(partial(lane.look_again_in, 3600))
+    await lane.track("g-1")
+    first = asyncio.create_task(lane.drain(gate))
+    await gate.begun.acquire()
+    monkeypatch.setattr(drain, "BUDGET_S", 5.0)
+    await lane.drain()
+
+    gate.open.set()
+    await first
+
+    assert lane.taken == ["g-1", "g-1"]
+    assert await lane.left() == 0

@@ -1,0 +1,72 @@
+"""The HTTP API under `/v1`, its reference, and the questions of those who keep it running."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI, Request, Response
+from pydantic_core import to_json
+
+from worker.api import openapi, reference, routes
+from worker.api.gate import Gate
+from worker.api.problems import HANDLERS
+from worker.model import JsonObject
+from worker.service import Service
+
+__all__ = ["create_app"]
+
+
+class _App(FastAPI):
+    """Describes itself in our words, made once."""
+
+    def openapi(self) -> JsonObject:
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.document(self.routes, version=self.version)
+        return self.openapi_schema
+
+
+def create_app(
+    service: Service, *, api_keys: Sequence[str] = (), read_keys: Sequence[str] = ()
+) -> FastAPI:
+    """Make the API, an ASGI application without a lifespan.
+
+    Args:
+        service: the use cases.
+        api_keys: bearer keys that may do everything. Without any key all is open, but only to
+            those who address this machine by a loopback name.
+        read_keys: bearer keys that may GET, except `fresh`.
+    """
+    groups = (routes.busy, routes.trackers, routes.deliveries, routes.status)
+    app = _App(
+        title="Dreamhook",
+        version=_version(),
+        routes=[route for group in groups for route in group.routes],
+        exception_handlers=dict(HANDLERS),
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    app.add_route("/", _index)
+    app.add_route("/openapi.json", _openapi)
+    app.add_route("/docs", reference.page)
+    app.add_middleware(Gate, api_keys=api_keys, read_keys=read_keys)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("dreamhook")
+    except PackageNotFoundError:  # run from a checkout
+        return "0"
+
+
+async def _index(_request: Request) -> Response:
+    places = {"name": "dreamhook", "docs": "/docs", "openapi": "/openapi.json", "ready": "/readyz"}
+    return Response(to_json(places), media_type="application/json")
+
+
+async def _openapi(request: Request) -> Response:
+    return Response(to_json(request.app.openapi()), media_type="application/json")

@@ -1,0 +1,128 @@
+"""Everything that goes wrong for a caller, as RFC 9457 problems.
+
+`type` is always `about:blank`, which says that the status says it all and `title` is its name;
+`detail` is for people. A problem with what was sent names the `field`, and all of them in `errors`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
+from starlette.types import ExceptionHandler, Scope
+
+from worker.errors import (
+    ConflictError,
+    DreamhookError,
+    InvalidInputError,
+    NotFoundError,
+    UnavailableError,
+)
+from worker.model import JsonObject
+
+MEDIA_TYPE = "application/problem+json"
+
+_TITLES = {each.value: each.phrase for each in HTTPStatus} | {
+    413: "Content Too Large",  # RFC 9110's names, which Python has from 3.13 on
+    422: "Unprocessable Content",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One problem; `errors` are (field, message) of what was sent."""
+
+    status: int
+    detail: str
+    errors: Sequence[tuple[str, str]] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def shape(self) -> JsonObject:
+        """Show the problem as its body does."""
+        shape: JsonObject = {
+            "type": "about:blank",
+            "title": _TITLES[self.status],
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            shape["field"] = self.errors[0][0]
+            shape["errors"] = [{"field": name, "message": text} for name, text in self.errors]
+        return shape
+
+    def response(self) -> Response:
+        """Make the whole answer."""
+        return Response(
+            to_json(self.shape()), self.status, dict(self.headers), media_type=MEDIA_TYPE
+        )
+
+
+def problem_of(error: DreamhookError) -> Problem:
+    """Say which problem an error is."""
+    match error:
+        case InvalidInputError():
+            return Problem(422, str(error), [(error.field, error.message)])
+        case NotFoundError():
+            return Problem(404, str(error))
+        case ConflictError():
+            return Problem(409, str(error))
+        case UnavailableError():
+            seconds = max(1, math.ceil(error.retry_after))
+            return Problem(503, str(error), headers={"Retry-After": str(seconds)})
+        case _:
+            raise error  # nothing that a caller could have caused: the gate logs it
+
+
+async def _told(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, DreamhookError)  # noqa: S101 - it is registered for nothing else
+    return problem_of(error).response()
+
+
+async def _unusable_query(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - likewise
+    errors = [
+        (".".join(map(str, each["loc"][1:])) or "query", _message(each["type"], each["msg"]))
+        for each in error.errors()
+    ]
+    detail = "; ".join(f"{name}: {message}" for name, message in errors)
+    return Problem(422, detail, errors).response()
+
+
+def _message(kind: str, message: str) -> str:
+    known_elsewhere = "is no parameter of this route; /docs lists them"
+    return known_elsewhere if kind == "extra_forbidden" else message
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - likewise
+    route = f"{request.method} {request.url.path}"
+    match error.status_code:
+        case 404:
+            return Problem(404, f"There is no route {route}; /docs lists them all.").response()
+        case 405:
+            allowed = ", ".join(_methods(request.app, request.scope))
+            detail = f"There is no route {route}, but there is one for {allowed}."
+            return Problem(405, detail, headers={"Allow": allowed}).response()
+        case status:
+            return Problem(status, error.detail, headers=error.headers or {}).response()
+
+
+def _methods(app: FastAPI, scope: Scope) -> list[str]:
+    """List what the path can be asked for; Starlette names only what its first route takes."""
+    matching = (r for r in app.routes if isinstance(r, Route) and r.matches(scope)[0] != Match.NONE)
+    methods = {method for route in matching for method in route.methods or ()}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+HANDLERS: Mapping[type[Exception], ExceptionHandler] = {
+    DreamhookError: _told,
+    RequestValidationError: _unusable_query,
+    HTTPException: _unrouted,
+}

@@ -1,0 +1,256 @@
+"""The routes: each takes what was sent to its use case, and answers with what that gave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.routing import APIRoute
+from pydantic_core import to_json
+
+from worker import shapes
+from worker.api import schemas
+from worker.api.gate import READ_ONLY
+from worker.api.openapi import BATCH_BODY, TRACK_BODY, TRACKER_PATH, answer, problems
+from worker.api.problems import Problem, problem_of
+from worker.errors import ConfigurationError, DreamhookError, UnavailableError
+from worker.model import JsonObject
+from worker.requests import TrackRequest, parse
+from worker.service import Outcome, Service, Tracked
+
+READY_WITHIN_S = 3.0
+"""Whoever asks whether we are ready asks often, and does not wait long for the answer."""
+
+
+class RawRoute(APIRoute):
+    """Hands the request to its endpoint untouched: FastAPI documents it, and costs nothing."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Take the endpoint itself, which reads bytes and answers with bytes."""
+        return self.endpoint
+
+
+def _router(tag: str, route_class: type[APIRoute] = APIRoute) -> APIRouter:
+    return APIRouter(
+        tags=[tag], route_class=route_class, generate_unique_id_function=lambda route: route.name
+    )
+
+
+busy = _router("trackers", RawRoute)
+trackers = _router("trackers")
+deliveries = _router("deliveries")
+status = _router("status")
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _json(
+    content: object, status_code: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(to_json(content), status_code, headers, media_type="application/json")
+
+
+# --- trackers -----------------------------------------------------------------------------------
+
+
+@busy.put(
+    "/v1/trackers/{account}/{generation_id}",
+    status_code=202,
+    summary="Track a generation",
+    responses={
+        202: answer(schemas.Tracker, "It is tracked from now on; `Location` is where."),
+        200: answer(schemas.Tracker, "It was tracked with the same settings; here it is."),
+        **problems(404, 409, 413, 422),
+    },
+    openapi_extra={"parameters": TRACKER_PATH, "requestBody": TRACK_BODY},
+)
+async def track(request: Request) -> Response:
+    """Promise to watch a generation to its end, and to tell `callback_url` of it.
+
+    Asking twice is safe: with the same settings it changes nothing. A tracker that is expired or
+    canceled starts anew.
+    """
+    account = request.path_params["account"]
+    generation_id = request.path_params["generation_id"]
+    wanted = parse(TrackRequest, await request.body() or b"{}")
+    tracked = await _service(request).track(account, generation_id, wanted)
+    shape = shapes.tracker_shape(tracked.tracker)
+    if not tracked.created:
+        return _json(shape)
+    return _json(shape, 202, {"Location": f"/v1/trackers/{account}/{generation_id}"})
+
+
+@busy.post(
+    "/v1/trackers",
+    summary="Track up to 1,000 generations",
+    responses={
+        200: answer(schemas.Outcomes, "An outcome for each item, in order."),
+        **problems(413, 422),
+    },
+    openapi_extra={"requestBody": BATCH_BODY},
+)
+async def track_many(request: Request) -> Response:
+    """Track many in one call. Each item has an outcome of its own; a bad one harms no other."""
+    items = parse(schemas.LooseBatch, await request.body()).trackers
+    outcomes = await _service(request).track_many(items)
+    results = [_result(item, each) for item, each in zip(items, outcomes, strict=True)]
+    return _json({"results": results})
+
+
+def _result(item: object, outcome: Outcome) -> JsonObject:
+    if isinstance(outcome, Tracked):
+        tracker = outcome.tracker
+        return {
+            "account": tracker.account,
+            "generation_id": tracker.generation_id,
+            "status": 202 if outcome.created else 200,
+            "tracker": shapes.tracker_shape(tracker),
+        }
+    sent = item if isinstance(item, dict) else {}
+    names = {name: sent.get(name) for name in ("account", "generation_id")}
+    problem = problem_of(outcome).shape()
+    echo = {name: each if isinstance(each, str) else None for name, each in names.items()}
+    return {**echo, "status": problem["status"], "error": problem}
+
+
+@trackers.get(
+    "/v1/trackers/{account}/{generation_id}",
+    summary="Get a tracker",
+    responses={200: answer(schemas.Tracker), **problems(403, 404, 422)},
+)
+async def get_tracker(
+    request: Request,
+    account: str,
+    generation_id: str,
+    query: Annotated[schemas.TrackerQuery, Query()],
+) -> Response:
+    """Get it as it stands, or as soon as it is over, or with what the provider says now."""
+    service = _service(request)
+    if query.fresh:
+        if getattr(request.state, READ_ONLY, False):
+            return Problem(403, "fresh: this key may only read; leave fresh out.").response()
+        await service.fresh(account, generation_id)
+    return _json(shapes.tracker_shape(await service.wait(account, generation_id, query.wait)))
+
+
+@trackers.get(
+    "/v1/trackers",
+    summary="List trackers",
+    responses={200: answer(schemas.TrackerPage), **problems(404, 422)},
+)
+async def list_trackers(
+    request: Request, query: Annotated[schemas.TrackersQuery, Query()]
+) -> Response:
+    """List them, newest first. A page may hold fewer than `limit`; `next_cursor` tells the end."""
+    page = await _service(request).list_trackers(**query.model_dump())
+    return _json({"items": page.items, "next_cursor": page.next_cursor})
+
+
+@trackers.delete(
+    "/v1/trackers/{account}/{generation_id}",
+    summary="Cancel tracking",
+    responses={200: answer(schemas.Tracker, "What it is now."), **problems(404)},
+)
+async def cancel(request: Request, account: str, generation_id: str) -> Response:
+    """Stop tracking, without an event. What is over stays as it is; the generation goes on."""
+    return _json(shapes.tracker_shape(await _service(request).cancel(account, generation_id)))
+
+
+@trackers.post(
+    "/v1/trackers/{account}/{generation_id}/poll",
+    status_code=202,
+    summary="Look now",
+    responses={
+        202: answer(schemas.Tracker, "Its next look is due now."),
+        **problems(404, 409),
+    },
+)
+async def poll(request: Request, account: str, generation_id: str) -> Response:
+    """Make the next look due now, within the account's budget."""
+    tracker = await _service(request).poll(account, generation_id)
+    return _json(shapes.tracker_shape(tracker), 202)
+
+
+@trackers.get(
+    "/v1/trackers/{account}/{generation_id}/timeline",
+    summary="Tell what happened to a tracker",
+    responses={200: answer(schemas.Timeline), **problems(404)},
+)
+async def timeline(request: Request, account: str, generation_id: str) -> Response:
+    """List looks, changes, events and attempts in the order they happened."""
+    return _json({"items": await _service(request).timeline(account, generation_id)})
+
+
+# --- deliveries ---------------------------------------------------------------------------------
+
+
+@deliveries.get(
+    "/v1/deliveries",
+    summary="List deliveries",
+    responses={200: answer(schemas.DeliveryPage), **problems(422)},
+)
+async def list_deliveries(
+    request: Request, query: Annotated[schemas.DeliveriesQuery, Query()]
+) -> Response:
+    """List them, newest first. A page may hold fewer than `limit`; `next_cursor` tells the end."""
+    page = await _service(request).list_deliveries(**query.model_dump())
+    return _json({"items": page.items, "next_cursor": page.next_cursor})
+
+
+@deliveries.get(
+    "/v1/deliveries/{delivery_id}",
+    summary="Get a delivery",
+    responses={200: answer(schemas.Delivery), **problems(404)},
+)
+async def get_delivery(request: Request, delivery_id: str) -> Response:
+    """Get what is owed, and the attempts so far."""
+    return _json(await _service(request).delivery(delivery_id))
+
+
+# --- how it is doing ----------------------------------------------------------------------------
+
+
+@status.get("/v1/stats", summary="Figures", responses={200: answer(schemas.Stats)})
+async def stats(request: Request) -> Response:
+    """Count trackers and deliveries by state, and say how late the work is."""
+    return _json(await _service(request).stats())
+
+
+@status.get("/v1/accounts", summary="Accounts", responses={200: answer(schemas.Accounts)})
+async def accounts(request: Request) -> Response:
+    """Tell how each account is doing."""
+    return _json({"items": await _service(request).accounts()})
+
+
+@status.get("/healthz", summary="Alive?", responses={200: answer(schemas.Alive)})
+async def healthz() -> Response:
+    """Answer, whatever else may be wrong."""
+    return _json({"ok": True})
+
+
+@status.get(
+    "/readyz",
+    summary="Ready?",
+    responses={
+        200: answer(schemas.Readiness, "Redis answers and keeps what it is given."),
+        503: answer(schemas.Readiness, "It does not: `problems` says why."),
+    },
+)
+async def readyz(request: Request) -> Response:
+    """Say whether the work can be done. Warnings (rejected credentials) do not stand in the way."""
+    service, warnings, found = _service(request), list[str](), list[str]()
+    try:
+        async with asyncio.timeout(READY_WITHIN_S):
+            await service.check()
+            warnings = await service.troubles()
+    except (ConfigurationError, UnavailableError) as error:
+        found = [str(error)]
+    except TimeoutError:
+        found = [f"Redis has not answered within {READY_WITHIN_S:g} s."]
+    shape = {"ok": not found, "problems": found, "warnings": warnings}
+    return _json(shape, 503 if found else 200)

@@ -1,0 +1,292 @@
+"""The API's answers as types. They describe; what is sent is made by `worker.shapes`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from worker.model import (
+    DeliveryReason,
+    DeliveryState,
+    EventType,
+    HealthReason,
+    JsonObject,
+    Reason,
+    State,
+)
+from worker.requests import MAX_BATCH, TrackItem
+from worker.service import MAX_WAIT_S
+
+Limit = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]
+Cursor = Annotated[
+    str | None,
+    Field(description="`next_cursor` of the page before, as it is; it leads to what is older."),
+]
+
+NextCursor = Annotated[str | None, Field(description="Leads to what is older; null: that was all.")]
+
+
+# --- what may be asked for --------------------------------------------------------------------------
+
+
+class _Query(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class TrackerQuery(_Query):
+    """How to get one tracker."""
+
+    wait: float = Field(
+        0.0,
+        ge=0,
+        le=MAX_WAIT_S,
+        description="Answer as soon as it is over, or as it stands after so many seconds.",
+    )
+    fresh: bool = Field(
+        default=False,
+        description="Look at the provider first: asset URLs expire. Needs a key that may write.",
+    )
+
+
+class TrackersQuery(_Query):
+    """Which trackers to list."""
+
+    state: State | None = Field(None, description="Those in this state.")
+    account: str | None = Field(None, description="Those of this account.")
+    model: str | None = Field(None, description="Those of this provider's model.")
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class DeliveriesQuery(_Query):
+    """Which deliveries to list."""
+
+    state: DeliveryState | None = Field(None, description="Those in this state.")
+    account: str | None = Field(None, description="Those of this account's generations.")
+    generation_id: str | None = Field(None, description="Those of this generation.")
+    limit: Limit = 100
+    cursor: Cursor = None
+
+
+class BatchRequest(BaseModel):
+    """Trackers to begin, each as in `PUT /v1/trackers/{account}/{generation_id}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    trackers: list[TrackItem] = Field(max_length=MAX_BATCH)
+
+
+class LooseBatch(BaseModel):
+    """A `BatchRequest` of items that are still to be judged, one by one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    trackers: list[Any]
+
+
+# --- answers ----------------------------------------------------------------------------------------
+
+
+class Answer(BaseModel):
+    """Something that is answered: what it has is all there, and nothing else is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Tracker(Answer):
+    """A durable promise to watch one generation to its end."""
+
+    account: str
+    generation_id: str
+    provider: str
+    state: State
+    reason: Reason | None = Field(description="Why it is expired.")
+    provider_state: str | None = Field(description="The provider's own word, as it is.")
+    model: str | None
+    type: str | None
+    assets: dict[str, str] = Field(description="URLs by name. They expire: ask with fresh=true.")
+    failure_reason: str | None
+    callback_url: str | None
+    endpoint: str | None
+    events: list[EventType]
+    metadata: JsonObject
+    headers: dict[str, str]
+    deadline_s: float
+    polls: int = Field(description="Looks that covered it.")
+    poll_errors: int = Field(description="Those that gave nothing to go by.")
+    last_error: str | None
+    tracked_at: datetime
+    seen_at: datetime | None = Field(description="When the provider last showed it.")
+    finished_at: datetime | None
+    next_poll_at: datetime | None
+    deadline_at: datetime
+    generation: JsonObject | None = Field(description="The provider's object, verbatim.")
+
+
+class FieldProblem(Answer):
+    """One thing that is wrong with what was sent."""
+
+    field: str
+    message: str
+
+
+class Problem(Answer):
+    """What went wrong, after RFC 9457."""
+
+    type: Literal["about:blank"]
+    title: str = Field(description="The name of the status.")
+    status: int
+    detail: str = Field(description="What is wrong and what to do, for people.")
+    field: str | None = Field(default=None, description="What to change in what was sent.")
+    errors: list[FieldProblem] = Field(default=[], description="All that is to be changed.")
+
+
+class Outcome(Answer):
+    """What came of one item of a batch: a tracker (200, 202) or an error (404, 409, 422)."""
+
+    account: str | None
+    generation_id: str | None
+    status: Literal[200, 202, 404, 409, 422]
+    tracker: Tracker | None = None
+    error: Problem | None = None
+
+
+class Outcomes(Answer):
+    """An outcome for each item, in the order they were sent."""
+
+    results: list[Outcome]
+
+
+class TrackerPage(Answer):
+    """Part of the list of trackers, newest first."""
+
+    items: list[Tracker]
+    next_cursor: NextCursor
+
+
+class Entry(BaseModel):
+    """One line of a timeline, with what there is to say about it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    at: datetime
+    kind: str = Field(description="tracked, look, change, event, attempt, canceled, …")
+
+
+class Attempt(Answer):
+    """One HTTP POST of a delivery."""
+
+    at: datetime
+    duration_ms: int
+    status: int | None
+    error: str | None
+    response: str | None = Field(description="The start of the receiver's answer.")
+
+
+class Delivery(Answer):
+    """One event owed to one endpoint."""
+
+    id: str
+    event_id: str = Field(description="The `webhook-id` of every attempt.")
+    type: EventType
+    account: str
+    generation_id: str
+    endpoint: str
+    url: str
+    state: DeliveryState
+    reason: DeliveryReason | None = Field(description="Why it is exhausted.")
+    created_at: datetime
+    next_attempt_at: datetime | None
+    attempts: list[Attempt]
+
+
+class DeliveryPage(Answer):
+    """Part of the list of deliveries, newest first."""
+
+    items: list[Delivery]
+    next_cursor: NextCursor
+
+
+class Health(Answer):
+    """How an account is doing."""
+
+    ok: bool
+    reason: HealthReason | None = Field(description="Why its looks are held.")
+    detail: str | None
+    errors_in_a_row: int
+    held_until: datetime | None
+
+
+class Account(Answer):
+    """One configured use of a provider."""
+
+    name: str
+    provider: str
+    base_url: str
+    polls_per_second: float
+    deadline_s: float
+    health: Health
+
+
+class Accounts(Answer):
+    """All accounts."""
+
+    items: list[Account]
+
+
+class Timeline(Answer):
+    """What happened to a tracker, oldest first: the newest 200 lines."""
+
+    items: list[Entry]
+
+
+class Stats(Answer):
+    """The figures of the queue."""
+
+    trackers: dict[State, int]
+    deliveries: dict[DeliveryState, int]
+    lag_s: float = Field(description="For how long the oldest due work has been due.")
+    troubles: list[str] = Field(description="What needs somebody's attention.")
+
+
+class Readiness(Answer):
+    """Whether it can do its work; warnings do not keep it from that."""
+
+    ok: bool
+    problems: list[str]
+    warnings: list[str]
+
+
+class Alive(Answer):
+    """It is."""
+
+    ok: Literal[True]
+
+
+class EventData(Answer):
+    """The generation that the event is about."""
+
+    account: str
+    provider: str
+    generation_id: str
+    state: State
+    reason: Reason | None
+    provider_state: str | None
+    assets: dict[str, str]
+    failure_reason: str | None
+    metadata: JsonObject = Field(description="What was handed over when tracking began.")
+    tracked_at: datetime
+    seen_at: datetime | None
+    finished_at: datetime | None
+    polls: int
+    generation: JsonObject | None = Field(description="The provider's object, verbatim.")
+
+
+class Event(Answer):
+    """The body of a webhook."""
+
+    type: EventType
+    timestamp: datetime = Field(description="When it happened.")
+    data: EventData

@@ -1,0 +1,75 @@
+"""What `secret` and `check` do: they run beside the server, on the deployment's own settings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from worker.checkup import Finding, check_account, check_redis
+from worker.cli import tables
+from worker.cli.process import Exit, emit, wants_json
+from worker.config import ClientSettings, Settings
+from worker.errors import ConfigurationError
+from worker.wiring import opened
+
+NO_ACCOUNT = (
+    "no account is configured, so nothing can be tracked: set LUMAAI_API_KEY=…"
+    " (or DREAMHOOK_ACCOUNTS, for several), and start again"
+)
+
+
+def secret() -> str:
+    """Get the signing secret of the deployment; it is made if there was none.
+
+    Raises:
+        ConfigurationError: The deployment cannot be opened.
+    """
+
+    async def read() -> str:
+        # Whatever is wrong with the accounts, the secret is there.
+        settings = Settings.load().model_copy(update={"accounts": {}})
+        async with opened(settings) as deployment:
+            return deployment.secret
+
+    return asyncio.run(read())
+
+
+def check(*, online: bool, json: bool) -> Exit:
+    """Print the settings in effect, then what was found; with `online` providers are asked."""
+    as_json = wants_json(asked=json)
+    try:
+        settings, client = Settings.load(), ClientSettings.load()
+    except ConfigurationError as error:
+        findings = [Finding("settings", "problem", line) for line in str(error).splitlines()]
+        _show(findings, as_json=as_json)
+        return Exit.ERROR
+    rows = [*settings.describe(), *client.describe()]
+    if as_json:
+        for row in rows:
+            emit({"setting": row.name, "value": row.value, "source": row.source})
+    else:
+        tables.show_table(("Setting", "Value", "From"), rows)
+        tables.screen().print()
+    findings = asyncio.run(_look_over(settings, online=online))
+    _show(findings, as_json=as_json)
+    return Exit.ERROR if any(each.verdict == "problem" for each in findings) else Exit.OK
+
+
+async def _look_over(settings: Settings, *, online: bool) -> list[Finding]:
+    accounts = [
+        check_account(name, account, online=online) for name, account in settings.accounts.items()
+    ]
+    found = await asyncio.gather(check_redis(settings), *accounts)
+    nothing_to_do = [] if accounts else [Finding("accounts", "warning", NO_ACCOUNT)]
+    return [Finding("settings", "ok", "all can be used"), *found, *nothing_to_do]
+
+
+def _show(findings: Iterable[Finding], *, as_json: bool) -> None:
+    if not as_json:
+        tables.show_table(
+            ("Check", "Verdict", "Details"),
+            [(each.name, each.verdict, each.detail) for each in findings],
+        )
+        return
+    for each in findings:
+        emit({"check": each.name, "verdict": each.verdict, "detail": each.detail})

@@ -1,0 +1,188 @@
+"""What people see on a terminal. Every text is shown as it is: no markup, no control characters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from worker.cli.process import printable
+from worker.model import JsonObject
+
+STYLES = {
+    "completed": "green",
+    "delivered": "green",
+    "ok": "green",
+    "failed": "red",
+    "exhausted": "red",
+    "problem": "red",
+    "expired": "yellow",
+    "warning": "yellow",
+    "canceled": "bright_black",
+    "tracking": "cyan",
+}
+"""By the first word of a text."""
+
+_AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def screen() -> Console:
+    """Get what writes to the terminal, without its guesses at what might be markup or a number."""
+    return Console(markup=False, highlight=False, emoji=False)
+
+
+def styled(text: object) -> Text:
+    """Make a text that a terminal only shows, in the colour of its first word."""
+    shown = printable(text)
+    return Text(shown, STYLES.get(shown.partition(" ")[0], ""))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table, unless it is empty.
+
+    What does not fit is folded, never cut: an ID is of no use without its end.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(styled, row))
+    if table.row_count:
+        screen().print(table)
+
+
+def show_fields(fields: Iterable[tuple[str, object]], *, indent: str = "") -> None:
+    """Print names and values, each on a line that is not broken: a URL must stay one.
+
+    What is absent or empty is left out.
+    """
+    present = [(name, value) for name, value in fields if value not in (None, "")]
+    width = max((len(name) for name, _ in present), default=0)
+    for name, value in present:
+        label = Text(f"{indent}{printable(name):<{width}}  ", "bold")
+        screen().print(Text.assemble(label, styled(value)), soft_wrap=True)
+
+
+def show_heading(title: str, verdict: str, *, is_good: bool) -> None:
+    """Print the time of day, a title, and whether it is good."""
+    line = Text.assemble(
+        (f"{datetime.now().astimezone():%H:%M:%S}  ", "bright_black"),
+        (printable(title) + ("  " if title else ""), "bold"),
+        (printable(verdict), "green" if is_good else "red"),
+    )
+    screen().print(line, soft_wrap=True)
+
+
+def notice(text: str) -> Status:
+    """Show on the terminal, beside the output, what is waited for while a context lasts."""
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    return console.status(Text(printable(text)))
+
+
+# --- trackers -------------------------------------------------------------------------------------
+
+
+def state_of(tracker: JsonObject) -> str:
+    """Say how a tracker stands, and why, in a few words.
+
+    >>> state_of({"state": "tracking", "provider_state": "dreaming"})
+    'tracking (dreaming)'
+    """
+    state = str(tracker["state"])
+    why = {
+        "tracking": tracker.get("provider_state"),
+        "failed": tracker.get("failure_reason"),
+        "expired": tracker.get("reason"),
+    }.get(state)
+    return f"{state} ({why})" if why else state
+
+
+def ago(at: str | None, now: datetime) -> str:
+    """Say how long ago an RFC 3339 time was.
+
+    >>> ago("2026-01-01T00:00:00.000Z", datetime(2026, 1, 1, 0, 2, 30, tzinfo=UTC))
+    '2 min ago'
+    """
+    if at is None:
+        return ""
+    seconds = int((now - datetime.fromisoformat(at)).total_seconds())
+    for unit_s, unit in _AGES:
+        if seconds >= 2 * unit_s:
+            return f"{seconds // unit_s} {unit} ago"
+    return f"{max(seconds, 0)} s ago"
+
+
+def show_trackers(trackers: Iterable[JsonObject]) -> None:
+    """Print trackers as a table."""
+    now = datetime.now(UTC)
+    rows = (
+        (
+            tracker["generation_id"],
+            state_of(tracker),
+            tracker.get("model") or "",
+            tracker["account"],
+            ago(tracker.get("tracked_at"), now),
+            tracker.get("polls", ""),
+        )
+        for tracker in trackers
+    )
+    show_table(("Generation", "State", "Model", "Account", "Tracked", "Looks"), rows)
+
+
+def show_tracker(tracker: JsonObject) -> None:
+    """Print all that there is to say about one tracker, but the provider's own object."""
+    metadata = tracker.get("metadata")
+    finished = tracker.get("finished_at")
+    show_fields(
+        [
+            ("generation", tracker["generation_id"]),
+            ("account", f"{tracker['account']} (provider {tracker.get('provider')})"),
+            ("state", state_of(tracker)),
+            ("model", tracker.get("model")),
+            *_assets(tracker),
+            ("last error", tracker.get("last_error")),
+            ("callback_url", tracker.get("callback_url")),
+            ("endpoint", tracker.get("endpoint")),
+            ("events", ", ".join(tracker.get("events") or ())),
+            ("metadata", json.dumps(metadata, ensure_ascii=False) if metadata else None),
+            ("tracked at", tracker.get("tracked_at")),
+            ("seen at", tracker.get("seen_at")),
+            ("finished at", finished),
+            ("next look at", tracker.get("next_poll_at")),
+            ("deadline at", None if finished else tracker.get("deadline_at")),
+            ("looks", f"{tracker.get('polls', 0)}, {tracker.get('poll_errors', 0)} failed"),
+        ]
+    )
+
+
+def show_end(tracker: JsonObject) -> None:
+    """Print how a tracker ended, and where what was made is to be had."""
+    line = Text.assemble(styled(state_of(tracker)), "  ", printable(tracker["generation_id"]))
+    screen().print(line, soft_wrap=True)
+    show_fields(_assets(tracker), indent="  ")
+
+
+def show_timeline(entries: Iterable[JsonObject]) -> None:
+    """Print what happened, oldest first."""
+    rows = (
+        (
+            entry["at"],
+            entry["kind"],
+            ", ".join(
+                f"{name}: {value}"
+                for name, value in entry.items()
+                if name not in ("at", "kind") and value is not None
+            ),
+        )
+        for entry in entries
+    )
+    show_table(("At", "What", "Details"), rows)
+
+
+def _assets(tracker: JsonObject) -> list[tuple[str, object]]:
+    return list((tracker.get("assets") or {}).items())

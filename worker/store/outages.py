@@ -1,0 +1,39 @@
+"""What callers are told while Redis is away: where its errors turn into ours."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+from redis.exceptions import RedisError
+
+from worker.errors import UnavailableError
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
+
+
+def redis_may_be_away(
+    use_case: Callable[Params, Awaitable[Result]],
+) -> Callable[Params, Coroutine[Any, Any, Result]]:
+    """Let a use case raise `UnavailableError` when Redis does not do what it is asked.
+
+    Every use case may be asked again, so that is the advice; what Redis said goes to the log.
+    """
+
+    @functools.wraps(use_case)
+    async def told(*args: Params.args, **kwargs: Params.kwargs) -> Result:
+        try:
+            return await use_case(*args, **kwargs)
+        except (RedisError, OSError) as error:
+            log.error("Redis failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - no bug
+            raise UnavailableError(
+                f"Redis does not answer as it should ({type(error).__name__}). Try again: "
+                "what is asked twice is done once.",
+            ) from error
+
+    return told
