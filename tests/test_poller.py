@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -41,12 +41,8 @@ from worker.store import Store
 LANE = "poll:luma"
 KEY = "luma-key-hunter2"
 HOOK = "https://hooks.example.com/hunter2?token=hunter2"
-SHOWN = {
-    "id": "g-1",
-    "state": "completed",
-    "assets": {"video": "https://a.example/v.mp4"},
-    "x": [1],
-}
+ASSETS = {"video": "https://a.example/v.mp4"}
+SHOWN = {"id": "g-1", "state": "completed", "assets": ASSETS, "new": [1]}
 
 DREAMING = Seen(progress=Progress.RUNNING, provider_state="dreaming", generation={"n": 1})
 QUEUED = Seen(progress=Progress.RUNNING, provider_state="queued")
@@ -54,7 +50,7 @@ COMPLETED = Seen(
     progress=Progress.COMPLETED,
     provider_state="completed",
     model="ray-2",
-    assets={"video": "https://a.example/v.mp4"},
+    assets=ASSETS,
     generation=SHOWN,
 )
 FAILED = Seen(progress=Progress.FAILED, provider_state="failed", failure_reason="Too dreamy")
@@ -71,6 +67,7 @@ class Provider:
     asked: list[str] = field(default_factory=list)
     most_at_once: int = 0
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    came: asyncio.Condition = field(default_factory=asyncio.Condition)
     _busy: int = 0
 
     def __post_init__(self) -> None:
@@ -81,12 +78,17 @@ class Provider:
         self.asked.append(generation_id)
         self._busy += 1
         self.most_at_once = max(self.most_at_once, self._busy)
-        await asyncio.sleep(0)
+        async with self.came:
+            self.came.notify_all()
         await self.may_answer.wait()
         self._busy -= 1
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def was_asked(self, times: int) -> None:
+        async with asyncio.timeout(5), self.came:
+            await self.came.wait_for(lambda: len(self.asked) >= times)
 
 
 @dataclass
@@ -169,12 +171,6 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 def lines() -> Iterator[list[Any]]:
     with structlog.testing.capture_logs() as captured:
         yield captured
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 def instant(text: str) -> int:
@@ -357,7 +353,7 @@ async def test_an_answer_that_comes_after_the_tracker_was_claimed_anew_changes_n
     desk.provider.may_answer.clear()
     await desk.track()
     drain = asyncio.create_task(desk.drain())
-    await until(lambda: bool(desk.provider.asked))
+    await desk.provider.was_asked(1)
     claimed = await desk.store.trackers.claim_one("luma", "g-1", rate=None)
     canceled = replace(claimed.tracker, state=State.CANCELED)  # type: ignore[union-attr]
     await desk.store.trackers.settle(canceled)
@@ -476,7 +472,7 @@ async def test_many_429s_at_once_count_as_one(desk: Desk) -> None:
     desk.provider.answers = [Throttled("429 Too Many Requests")]
     await desk.track(*[f"g-{n}" for n in range(10)])
     drain = asyncio.create_task(desk.drain())
-    await until(lambda: len(desk.provider.asked) == 10)
+    await desk.provider.was_asked(10)
 
     desk.provider.may_answer.set()
     await drain
@@ -488,11 +484,11 @@ async def test_after_a_hold_one_probe_goes_first(desk: Desk, quick: None) -> Non
     desk.provider.answers = [Throttled("429 Too Many Requests", 0.3)]
     await desk.track("g-1")
     drain = asyncio.create_task(desk.drain())
-    await until(lambda: len(desk.provider.asked) == 1)
+    await desk.provider.was_asked(1)
     desk.provider.answers = [COMPLETED]
     desk.provider.may_answer.clear()
     await desk.track("g-2", "g-3", "g-4")
-    await until(lambda: len(desk.provider.asked) == 2)
+    await desk.provider.was_asked(2)
     await asyncio.wait({drain}, timeout=0.1)
 
     assert len(desk.provider.asked) == 2
@@ -508,7 +504,7 @@ async def test_rejected_credentials_show_and_recover_once_the_key_works(
     desk.provider.answers = [Refused("401 Unauthorized: Invalid API key")] * 3 + [COMPLETED]
     await desk.track()
     drain = asyncio.create_task(desk.drain())
-    await until(lambda: len(desk.provider.asked) == 2)
+    await desk.provider.was_asked(2)
     held = await desk.health()
 
     await drain
@@ -540,7 +536,7 @@ async def test_a_tracker_ends_at_its_deadline_though_the_account_is_held(desk: D
     desk.provider.answers = [DREAMING, Refused("401 Unauthorized")]
     await desk.track(deadline_s=0.4, callback_url=HOOK)
     drain = asyncio.create_task(desk.drain())
-    await until(lambda: len(desk.provider.asked) == 1)
+    await desk.provider.was_asked(1)
     await desk.store.trackers.hurry("luma", "g-1")
     await drain
 
@@ -569,7 +565,7 @@ async def test_no_claimed_look_waits_for_a_connection_while_its_lease_runs(desk:
     desk.provider.may_answer.clear()
     await desk.track(*[f"g-{n}" for n in range(3 * MAX_CONNECTIONS)])
     drain = asyncio.create_task(desk.drain())
-    await until(lambda: len(desk.provider.asked) >= MAX_CONNECTIONS)
+    await desk.provider.was_asked(MAX_CONNECTIONS)
 
     desk.provider.may_answer.set()
     await drain

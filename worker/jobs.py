@@ -131,8 +131,9 @@ def create_worker(
     return Worker(
         functions=[arq.func(drain, max_tries=1_000_000)],
         cron_jobs=[
-            cron(stage, second=set(range(60)), keep_result=0, timeout=JOB_TIMEOUT_S),
-            cron(sweep, second=30, keep_result=0, timeout=JOB_TIMEOUT_S),
+            # By name and instant they run once, on whichever worker: once for each deployment.
+            cron(stage, name=f"{prefix}:stage", second=set(range(60))),
+            cron(sweep, name=f"{prefix}:sweep", second=30),
         ],
         redis_pool=arq_redis,
         queue_name=queue_name(prefix),

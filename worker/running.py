@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from typing import Any
 
 import structlog
 import uvicorn
@@ -14,6 +16,7 @@ import uvicorn
 from worker.api import create_app
 from worker.config import Settings
 from worker.errors import ConfigurationError
+from worker.jobs import Worker
 from worker.wiring import Deployment, opened
 
 RESTART_S = 1.0
@@ -140,24 +143,40 @@ async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Even
 
 
 async def _work(deployment: Deployment, stop: asyncio.Event) -> None:
+    """Run a worker, and another one whenever it has failed, until told to stop."""
     pause_s = RESTART_S
     while not stop.is_set():
-        worker = deployment.worker()
-        running = asyncio.create_task(worker.async_run())
-        stopped = asyncio.create_task(stop.wait())
+        worker, began = deployment.worker(), time.monotonic()
         log.info("working", accounts=sorted(deployment.settings.accounts))
+        try:
+            failure = await _run_worker(worker, stop)
+            if failure is not None:
+                if time.monotonic() - began > RESTART_CAP_S:
+                    pause_s = RESTART_S
+                log.error("worker failed", error=repr(failure), restart_in_s=pause_s)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), pause_s)
+                pause_s = min(2 * pause_s, RESTART_CAP_S)
+        finally:
+            await _cancel(*worker.tasks.values())  # what was in hand has had the pause to end
+
+
+async def _run_worker(worker: Worker, stop: asyncio.Event) -> BaseException | None:
+    """Run a worker until it fails, which is returned, or was told to stop and has done so."""
+    running = asyncio.create_task(worker.async_run())
+    stopped = asyncio.create_task(stop.wait())
+    try:
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if stop.is_set():
+        if not running.done():
             worker.ctx["stopping"].set()
             worker.handle_sig_wait_for_completion(signal.SIGTERM)
-            with suppress(asyncio.CancelledError):
-                await running
-        else:
-            log.error("worker failed", error=repr(running.exception()), restart_in_s=pause_s)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause_s)
-            pause_s = min(2 * pause_s, RESTART_CAP_S)
-        for task in worker.tasks.values():
-            task.cancel()
-        await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+            await asyncio.wait({running})
+    finally:
+        await _cancel(running, stopped)
+    return None if running.cancelled() else running.exception()
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

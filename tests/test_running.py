@@ -1,0 +1,194 @@
+"""A worker's life: it survives its Redis, and leaves nothing half done when it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from worker import running
+from worker.config import AccountSettings, Settings
+from worker.embedded import EmbeddedRedis
+from worker.errors import UnavailableError
+from worker.model import State
+from worker.requests import TrackRequest
+from worker.simulator import Outcome, Script, World, create_app
+from worker.simulator import running as simulated
+from worker.wiring import Deployment, opened
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A server of one's own, to be killed."""
+    with EmbeddedRedis.start(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+async def deployment(server: EmbeddedRedis, world: World) -> AsyncIterator[Deployment]:
+    async with simulated(create_app(world)) as base_url:
+        account = AccountSettings(provider="luma", api_key="key", base_url=base_url)
+        settings = Settings(
+            redis_url=server.url, accounts={"luma": account}, allow_private="127.0.0.0/8"
+        )
+        async with opened(settings) as deployment:
+            yield deployment
+
+
+@pytest.fixture
+def lines() -> Iterator[list[Any]]:
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+@asynccontextmanager
+async def working(deployment: Deployment) -> AsyncIterator[asyncio.Event]:
+    """Run `work` for a while; whoever sets the event may look at what it leaves."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(running._work(deployment, stop))
+    yield stop
+    stop.set()
+    async with asyncio.timeout(5):
+        await task
+
+
+def finished(world: World, name: str) -> str:
+    script = Script(id=name, queued_s=0, dreaming_s=0, outcome=Outcome.COMPLETED)
+    return world.create(generation_type="video", model="ray-2", request={}, script=script).id
+
+
+async def track_until_acknowledged(deployment: Deployment, name: str) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await deployment.service.track("luma", name, TrackRequest())
+            except UnavailableError:
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+
+async def test_a_worker_survives_the_death_of_its_redis(
+    deployment: Deployment,
+    server: EmbeddedRedis,
+    world: World,
+    lines: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running, "RESTART_S", 0.05)
+    async with working(deployment):
+        await deployment.service.track("luma", finished(world, "g-1"), TrackRequest())
+        assert (await deployment.service.wait("luma", "g-1", 5)).state is State.COMPLETED
+
+        os.kill(server.pid, signal.SIGKILL)
+
+        await track_until_acknowledged(deployment, finished(world, "g-2"))
+        assert (await deployment.service.wait("luma", "g-2", 10)).state is State.COMPLETED
+    assert (await deployment.service.get("luma", "g-1")).state is State.COMPLETED
+    assert "worker failed" in [line["event"] for line in lines]
+
+
+async def test_what_was_acknowledged_is_still_there_after_the_death_of_redis(
+    deployment: Deployment, server: EmbeddedRedis
+) -> None:
+    for n in range(20):
+        await deployment.service.track("luma", f"g-{n}", TrackRequest(metadata={"n": n}))
+    os.kill(server.pid, signal.SIGKILL)
+
+    await track_until_acknowledged(deployment, "g-20")
+
+    kept = [await deployment.service.get("luma", f"g-{n}") for n in range(20)]
+    assert [tracker.terms.metadata for tracker in kept] == [{"n": n} for n in range(20)]
+
+
+class Receiver:
+    """Takes webhooks, but answers only when it may."""
+
+    def __init__(self) -> None:
+        self.came = asyncio.Semaphore(0)
+        self.may_answer = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        self.came.release()
+        await self.may_answer.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+
+async def test_an_attempt_in_hand_ends_before_a_worker_that_is_to_stop_does(
+    deployment: Deployment, world: World
+) -> None:
+    receiver = Receiver()
+    listening = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+    async with working(deployment) as stop:
+        wanted = TrackRequest(callback_url=url)
+        await deployment.service.track("luma", finished(world, "g-1"), wanted)
+        await receiver.came.acquire()
+        stop.set()
+        await deployment.service.track("luma", finished(world, "g-2"), TrackRequest())
+        receiver.may_answer.set()
+    listening.close()
+    await listening.wait_closed()
+
+    deliveries = await deployment.service.list_deliveries()
+    assert [each["state"] for each in deliveries.items] == ["delivered"]
+    assert (await deployment.service.get("luma", "g-2")).polls == 0
+
+
+async def test_a_worker_can_stop_while_redis_is_away(
+    deployment: Deployment, server: EmbeddedRedis
+) -> None:
+    async with working(deployment) as stop:
+        await deployment.service.track("luma", "g-1", TrackRequest())
+        os.kill(server.pid, signal.SIGKILL)
+        stop.set()
+
+
+class FailingWorker:
+    """Fails after so many seconds, like a worker that loses its Redis."""
+
+    def __init__(self, seconds: float) -> None:
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.ctx = {"stopping": asyncio.Event()}
+        self._seconds = seconds
+
+    async def async_run(self) -> None:
+        await asyncio.sleep(self._seconds)
+        raise ConnectionError("Redis is away")
+
+
+async def test_a_worker_that_fails_again_and_again_waits_longer_and_longer_until_it_has_lasted(
+    monkeypatch: pytest.MonkeyPatch, lines: list[Any]
+) -> None:
+    monkeypatch.setattr(running, "RESTART_S", 0.01)
+    monkeypatch.setattr(running, "RESTART_CAP_S", 0.04)
+    stop = asyncio.Event()
+    lives = iter([0.0, 0.0, 0.0, 0.0, 0.08, 0.0])
+
+    class Fleet:
+        settings = Settings()
+
+        def worker(self) -> FailingWorker:
+            seconds = next(lives, None)
+            if seconds is None:
+                stop.set()
+            return FailingWorker(seconds or 0.0)
+
+    await running._work(Fleet(), stop)  # type: ignore[arg-type]
+
+    pauses = [line["restart_in_s"] for line in lines if line["event"] == "worker failed"]
+    assert pauses[:6] == [0.01, 0.02, 0.04, 0.04, 0.01, 0.02]
