@@ -1,7 +1,7 @@
--- Write what an attempt made of a delivery, if nobody has claimed it since.
+-- Write what an attempt made of a delivery, unless the claim is stale.
 -- ARGV: now, delivery id, fence, state, record, next_at, attempt, timeline name, timeline entry,
 --   retention_ms
--- Returns 1, or 0 if the claim was stale
+-- Returns 1, or 0 if the delivery was claimed or settled since
 local now, id, fence, state = clock(), ARGV[2], ARGV[3], ARGV[4]
 local retention_ms = tonumber(ARGV[10])
 local delivery, attempts = key('delivery:' .. id), key('attempts:' .. id)
@@ -11,7 +11,7 @@ if known[1] ~= fence or known[2] ~= 'pending' then
   return 0
 end
 
-redis.call('HSET', delivery, 'state', state, 'record', ARGV[5])
+redis.call('HSET', delivery, 'state', state, 'record', ARGV[5], 'fence', next_number())
 redis.call('RPUSH', attempts, ARGV[7])
 redis.call('LTRIM', attempts, -50, -1)
 note(key('timeline:' .. ARGV[8]), {ARGV[9]})
