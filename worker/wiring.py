@@ -110,8 +110,10 @@ def _accounts(settings: Settings) -> tuple[dict[str, Account], dict[str, Provide
     accounts: dict[str, Account] = {}
     providers: dict[str, Provider] = {}
     for name, configured in settings.accounts.items():
-        provider = load(configured.provider)
-        providers[name] = provider
+        try:
+            providers[name] = provider = load(configured.provider)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"DREAMHOOK_ACCOUNTS, {name}: {error}") from error
         accounts[name] = Account(
             name=name,
             provider=configured.provider,

@@ -91,7 +91,8 @@ def _run() -> int:
         return app(prog_name="dreamhook", standalone_mode=False) or Exit.OK
     except typer.TyperException as error:  # its kinds are about the command line
         command = getattr(getattr(error, "ctx", None), "command_path", "dreamhook")
-        complain(f"{error.format_message().rstrip('.')}. Try: {command} --help")
+        what = error.format_message().replace("Value error, ", "").rstrip(".")  # pydantic's own
+        complain(f"{what}. Try: {command} --help")
         return Exit.USAGE
     except typer.Abort:
         return Exit.INTERRUPTED

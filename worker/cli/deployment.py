@@ -11,8 +11,10 @@ import typer
 from worker.cli.process import Exit
 from worker.cli.user import Json
 
-Port = Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 takes a free one.")]
-Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[
+    int, typer.Option(metavar="N", min=0, max=65_535, help="The port; 0 takes a free one.")
+]
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")]
 
 
 def demo(
@@ -64,7 +66,8 @@ def listen(
         ),
     ] = None,
     status: Annotated[
-        int, typer.Option(min=200, max=599, help="What to answer verified webhooks with.")
+        int,
+        typer.Option(metavar="N", min=200, max=599, help="What to answer verified webhooks with."),
     ] = 200,
     fail_first: Annotated[
         int, typer.Option(metavar="N", min=0, help="Answer the first N with a 503, to see retries.")
@@ -81,10 +84,11 @@ def simulate(
     *,
     port: Port = 8090,
     host: Host = "127.0.0.1",
-    seed: Annotated[int, typer.Option(help="The same seed makes the same world.")] = 0,
-    speed: Annotated[float, typer.Option(help="Simulated seconds per second.")] = 1.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed makes the same world.")] = 0,
+    speed: Annotated[float, typer.Option(metavar="X", help="Simulated seconds per second.")] = 1.0,
     failure_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="The share of generations that fail.")
+        float,
+        typer.Option(metavar="SHARE", min=0, max=1, help="The share of generations that fail."),
     ] = 0.02,
     fault: Annotated[
         list[str] | None,
@@ -95,7 +99,9 @@ def simulate(
     ] = None,
     key: Annotated[
         list[str] | None,
-        typer.Option(help="An API key to accept; may be repeated. By default any key will do."),
+        typer.Option(
+            metavar="KEY", help="An API key to accept; may be repeated. By default any will do."
+        ),
     ] = None,
 ) -> None:
     """Run a simulated Luma Dream Machine, for trying things out without a key."""

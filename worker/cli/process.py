@@ -37,8 +37,8 @@ def emit(value: Mapping[str, Any]) -> None:
 
 
 def complain(message: str) -> None:
-    """Print something for people, beside the output."""
-    text = printable(message, keep="\n")
+    """Print something for people, beside the output; further lines of it stand below the first."""
+    text = printable(message, keep="\n").replace("\n", f"\n{'':11}")
     print(f"dreamhook: {text}", file=sys.stderr, flush=True)  # noqa: T201 - for people
 
 

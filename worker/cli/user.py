@@ -10,7 +10,9 @@ import typer
 
 from worker.model import State
 
-Account = Annotated[str, typer.Option("--account", "-a", help="The account it belongs to.")]
+Account = Annotated[
+    str, typer.Option("--account", "-a", metavar="NAME", help="The account it belongs to.")
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="JSON lines; what you get anyway when this is not a terminal."),
@@ -121,12 +123,18 @@ def wait(
 
 def list_(
     *,
-    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
-    account: Annotated[
-        str | None, typer.Option("--account", "-a", help="Only those of this account.")
+    state: Annotated[
+        State | None,
+        typer.Option(metavar="STATE", help=f"Only those in this state: {', '.join(State)}."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    account: Annotated[
+        str | None,
+        typer.Option("--account", "-a", metavar="NAME", help="Only those of this account."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only those of this model.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many.")] = 50,
     everything: Annotated[bool, typer.Option("--all", help="However many there are.")] = False,
     json: Json = False,
 ) -> None:
