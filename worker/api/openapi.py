@@ -152,7 +152,9 @@ def _webhook(name: EventType) -> JsonObject:
         "parameters": [
             header("webhook-id", "The event's ID: the same on every attempt."),
             header("webhook-timestamp", "When this attempt was made, in seconds since 1970."),
-            header("webhook-signature", "`v1,` and the base64 of HMAC-SHA256; one for each secret."),
+            header(
+                "webhook-signature", "`v1,` and the base64 of HMAC-SHA256; one for each secret."
+            ),
         ],
         "requestBody": _body(schemas.Event, examples.EVENT, required=True),
         "responses": {

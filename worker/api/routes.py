@@ -15,7 +15,7 @@ from worker.api import schemas
 from worker.api.gate import READ_ONLY
 from worker.api.openapi import BATCH_BODY, TRACK_BODY, TRACKER_PATH, answer, problems
 from worker.api.problems import Problem, problem_of
-from worker.errors import ConfigurationError, DreamhookError, UnavailableError
+from worker.errors import ConfigurationError, UnavailableError
 from worker.model import JsonObject
 from worker.requests import TrackRequest, parse
 from worker.service import Outcome, Service, Tracked

@@ -3,20 +3,12 @@
 -- ARGV: now, account, id, fence, state, record, next_at, generation ('' = as it was), retention_ms,
 --   alive_ms, health version, reason, streak, held_until, detail ('' version = health unchanged),
 --   number of timeline entries, the entries, then for an event: event id, type, body, and for
---   its delivery: delivery id, record, lane
+--   its delivery: delivery id, endpoint, url, lane, record
 -- Returns {1, lane whose drain the caller must start or ''}, or {0, ''} if the claim was stale
 local now, account, id, fence, state = clock(), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retention_ms, alive_ms = tonumber(ARGV[9]), tonumber(ARGV[10])
 local name, lane = account .. ':' .. id, 'poll:' .. account
 local tracker, generation, timeline = key('tracker:' .. name), key('generation:' .. name), key('timeline:' .. name)
-
-local function settle_health()
-  local card = key('account:' .. account)
-  if ARGV[11] ~= '' and tonumber(redis.call('HGET', card, 'version') or 0) == tonumber(ARGV[11]) then
-    redis.call('HINCRBY', card, 'version', 1)
-    redis.call('HSET', card, 'reason', ARGV[12], 'streak', ARGV[13], 'held_until', ARGV[14], 'detail', ARGV[15])
-  end
-end
 
 local function finish(before, seq)
   local index = 'trackers:' .. account .. ':' .. state
@@ -31,32 +23,7 @@ local function finish(before, seq)
   redis.call('PUBLISH', key('ends'), name)
 end
 
-local function owe(event_id, first)
-  local delivery_id, delivery_record, delivery_lane = ARGV[first], ARGV[first + 1], ARGV[first + 2]
-  local seq = redis.call('INCR', key('seq'))
-  redis.call('HINCRBY', key('event:' .. event_id), 'pending', 1)
-  redis.call('HSET', key('delivery:' .. delivery_id), 'state', 'pending', 'seq', seq, 'fence', 0,
-    'lane', delivery_lane, 'event_id', event_id, 'created_at', now, 'record', delivery_record)
-  redis.call('ZADD', key('deliveries:pending'), seq, delivery_id)
-  redis.call('ZADD', key('due:' .. delivery_lane), now, delivery_id)
-  index_lane(delivery_lane)
-  return summon(delivery_lane, now, alive_ms) and delivery_lane or ''
-end
-
-local function bear_event(first)
-  local event_id, type, body = ARGV[first], ARGV[first + 1], ARGV[first + 2]
-  local event = key('event:' .. event_id)
-  redis.call('HSET', event, 'type', type, 'account', account, 'generation_id', id, 'body', body)
-  redis.call('XADD', key('events'), 'MAXLEN', '~', 10000, '*', 'event_id', event_id, 'type', type,
-    'account', account, 'generation_id', id)
-  if ARGV[first + 3] then
-    return owe(event_id, first + 3)
-  end
-  redis.call('PEXPIRE', event, retention_ms)
-  return ''
-end
-
-settle_health()
+settle_health(lane, 11)
 local known = redis.call('HMGET', tracker, 'fence', 'state', 'seq', 'deadline_at')
 local before = known[2]
 if known[1] ~= fence or (before ~= 'tracking' and before ~= state) then
@@ -82,4 +49,4 @@ end
 index_lane(lane)
 
 local event_at = 17 + #entries
-return {1, ARGV[event_at] and bear_event(event_at) or ''}
+return {1, ARGV[event_at] and bear_event(event_at, account, id, now, alive_ms, retention_ms) or ''}
