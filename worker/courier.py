@@ -31,8 +31,11 @@ from worker.model import (
 )
 from worker.store import ClaimedDelivery, Clock, Store, SwitchOff
 
-ATTEMPTS_AT_ONCE = 64
+ATTEMPTS_A_LANE = 64
 """How many attempts a drain has under way at most; the endpoints of its lane allow fewer."""
+
+ATTEMPTS_A_WORKER = 4000
+"""How many attempts all drains of a process have under way: each is an open connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +76,31 @@ class Courier:
         self._schedule = schedule
         self._refresh = refresh
         self._start = start
+        self._under_way = 0
 
     async def drain(self, lane: str, stopping: asyncio.Event) -> bool:
         """Handle the deliveries due in a receiver's lane; True if a next drain must be started."""
         claim = partial(self._claim, lane)
-        drain = Drain(self._store, lane, claim, hands=ATTEMPTS_AT_ONCE, stopping=stopping)
+        drain = Drain(self._store, lane, claim, hands=ATTEMPTS_A_LANE, stopping=stopping)
         return await drain.run()
 
     async def _claim(self, lane: str, room: int) -> Claimed:
-        claimed = await self._store.deliveries.claim(lane, limit=room)
+        limit = min(room, max(0, ATTEMPTS_A_WORKER - self._under_way))
+        claimed = await self._store.deliveries.claim(lane, limit=limit)
+        self._under_way += len(claimed.deliveries)
         work = [
-            partial(self._attempt, each, claimed.health, claimed.clock)
+            partial(self._counted_attempt, each, claimed.health, claimed.clock)
             for each in claimed.deliveries
         ]
         return Claimed(claimed.clock, work, claimed.wake_at)
+
+    async def _counted_attempt(
+        self, claimed: ClaimedDelivery, health: Health, clock: Clock
+    ) -> None:
+        try:
+            await self._attempt(claimed, health, clock)
+        finally:
+            self._under_way -= 1
 
     async def _attempt(self, claimed: ClaimedDelivery, health: Health, clock: Clock) -> None:
         delivery, endpoint, body = claimed.delivery, claimed.endpoint, claimed.body

@@ -142,9 +142,7 @@ class Endpoints:
             raise _is_off(known)
         event = events.about_endpoint(known, EndpointEvent.TEST, None, now)
         owed, lane = events.owed_notice(event.id, event.type, known, now)
-        await self._started(
-            await self._store.deliveries.announce(replace(event, delivery=owed, lane=lane))
-        )
+        await self._started(await self._store.deliveries.announce(events.owing(event, owed, lane)))
         return shapes.delivery_shape(owed)
 
     async def recover(self, name: str, *, since: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import replace
 
 from worker import addresses, shapes
 from worker.model import (
@@ -70,6 +71,11 @@ def owed_notice(event_id: str, type_: str, to: Endpoint, now: int) -> tuple[Deli
         next_attempt_at=now,
     )
     return owed, lane_of(to.url)
+
+
+def owing(event: NewEvent, owed: Delivery, lane: str) -> NewEvent:
+    """Add to an event what is owed for it."""
+    return replace(event, delivery=owed, lane=lane)
 
 
 def lane_of(url: str) -> str:
