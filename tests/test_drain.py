@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -77,12 +78,17 @@ class Gate:
         self.open = asyncio.Event()
         self.at_once = 0
         self.most_at_once = 0
+        self.canceled = 0
 
     async def __call__(self, tracker: Tracker) -> None:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         self.begun.release()
-        await self.open.wait()
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.canceled += 1
+            raise
         await self._work(tracker)
         self.at_once -= 1
 
@@ -126,7 +132,7 @@ async def test_a_sleeping_drain_is_woken_by_what_comes_due(lane: Lane) -> None:
     done = asyncio.Semaphore(0)
 
     async def work(tracker: Tracker) -> None:
-        if tracker.generation_id == "g-1" and tracker.next_poll_at is None:
+        if lane.taken == ["g-1"]:
             await lane.look_again_in(1.2, tracker)
         else:
             await lane.finish(tracker)
@@ -218,6 +224,20 @@ async def test_work_that_fails_fails_the_drain_after_all_other_work_has_ended(la
     assert await lane.left() == 1
 
 
+async def test_when_much_work_fails_at_once_the_first_failure_stands_for_all(
+    lane: Lane, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(tracker: Tracker) -> None:
+        raise RuntimeError("Redis is away")
+
+    await lane.track("g-1", "g-2", "g-3")
+    with pytest.raises(RuntimeError):
+        await lane.drain(fail)
+
+    gc.collect()  # when asyncio complains of what nobody has heard
+    assert caplog.text == ""
+
+
 async def test_work_that_failed_falls_due_again_when_its_lease_ends(lane: Lane) -> None:
     async def fail(tracker: Tracker) -> None:
         raise RuntimeError("a bug")
@@ -244,9 +264,30 @@ async def test_a_drain_that_is_canceled_lets_go_of_its_work_which_falls_due_agai
     with pytest.raises(asyncio.CancelledError):
         await draining
 
+    assert gate.canceled == 1
     assert await lane.left() == 1
     await lane.drain()
     assert await lane.left() == 0
+
+
+async def test_a_drain_that_is_canceled_while_it_waits_for_its_work_lets_go_of_it_too(
+    lane: Lane, redis: Redis
+) -> None:
+    gate = Gate(lane.finish)
+    await lane.track("g-1")
+    draining = asyncio.create_task(lane.drain(gate))
+    await gate.begun.acquire()
+    lane.stopping.set()
+    lane.store.bell.ring(LANE)
+    async with asyncio.timeout(5):
+        while await redis.exists(f"test:drain:{LANE}"):  # noqa: ASYNC110 - it has handed over then
+            await asyncio.sleep(0.002)
+
+    draining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await draining
+
+    assert gate.canceled == 1
 
 
 async def test_work_of_a_drain_outlives_its_time_and_its_lease_without_harm(

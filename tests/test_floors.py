@@ -13,8 +13,8 @@ HOUSE = Path(__file__).parent.parent / "worker"
 FLOORS: dict[int, set[str]] = {
     0: {"model", "schedule", "policy", "signing", "addresses", "errors", "shapes", "requests"},
     1: {"config", "telemetry", "store", "egress", "providers", "embedded"},
-    2: {"service", "paging", "poller", "courier", "drain", "jobs", "wiring"},
-    3: {"api", "cli", "client", "demo", "listener", "running", "simulator"},
+    2: {"service", "paging", "poller", "courier", "drain", "jobs", "wiring", "checkup"},
+    3: {"api", "cli", "client", "demo", "hosting", "listener", "running", "simulator"},
 }
 
 FACES_NEVER_TOUCH = {"store", "egress", "providers", "embedded"}

@@ -100,19 +100,6 @@ async def test_a_worker_survives_the_death_of_its_redis(
     assert "worker failed" in [line["event"] for line in lines]
 
 
-async def test_what_was_acknowledged_is_still_there_after_the_death_of_redis(
-    deployment: Deployment, server: EmbeddedRedis
-) -> None:
-    for n in range(20):
-        await deployment.service.track("luma", f"g-{n}", TrackRequest(metadata={"n": n}))
-    os.kill(server.pid, signal.SIGKILL)
-
-    await track_until_acknowledged(deployment, "g-20")
-
-    kept = [await deployment.service.get("luma", f"g-{n}") for n in range(20)]
-    assert [tracker.terms.metadata for tracker in kept] == [{"n": n} for n in range(20)]
-
-
 class Receiver:
     """Takes webhooks, but answers only when it may."""
 

@@ -1,6 +1,6 @@
 """Looks a deployment over before it runs: does Redis serve, are the accounts usable?
 
-Nothing here raises for what it finds, and nothing is changed: a finding is a value.
+Nothing here raises for what it finds: a finding is a value. Nothing is written to Redis.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from worker.errors import ConfigurationError
 from worker.model import Account, Answer, Missing, Refused, Seen, Throttled, Trouble
 from worker.providers.client import ProviderClient
 from worker.providers.spec import load
-from worker.wiring import opened
+from worker.wiring import connected
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,15 @@ class Finding:
 
 
 async def check_redis(settings: Settings) -> Finding:
-    """Open what a deployment opens. An embedded Redis that runs is shared, not started again."""
+    """Connect as a deployment does. An embedded Redis that runs is shared, not started again."""
     where = "the embedded one" if settings.redis_url is None else "DREAMHOOK_REDIS_URL"
     try:
-        # Without accounts: what is wrong with them is not Redis's fault.
-        async with opened(settings.model_copy(update={"accounts": {}})):
+        async with connected(settings):
             return Finding("redis", "ok", f"{where} answers, and does not evict")
     except ConfigurationError as error:
         return Finding("redis", "problem", str(error))
+    except Exception as error:  # noqa: BLE001 - whatever keeps a deployment shut is the finding
+        return Finding("redis", "problem", f"{where}: {type(error).__name__}: {error}")
 
 
 async def check_account(name: str, configured: AccountSettings, *, online: bool) -> Finding:

@@ -32,6 +32,9 @@ ANSWER_S = 30.0
 PATIENCE_S = 60.0
 """Whoever waits for an end bears with an API that is away for so long, as when it restarts."""
 
+PAUSE_S = 1.0
+"""Between two questions of one wait: who answers at once is not to be asked in a tight loop."""
+
 _AWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 
 
@@ -158,8 +161,7 @@ class Client:
                 heard_at = time.monotonic()
                 if tracker.get("state") != State.TRACKING or not left:
                     return tracker
-            # Whoever answers at once although asked to wait must not be asked in a tight loop.
-            time.sleep(max(0.0, min(left, asked_at + 1.0 - time.monotonic())))
+            time.sleep(max(0.0, min(left, asked_at + PAUSE_S - time.monotonic())))
 
     def cancel(self, account: str, generation_id: str) -> JsonObject:
         """Stop tracking; the generation itself goes on. Get the tracker, which may be over."""

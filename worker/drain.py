@@ -68,8 +68,7 @@ class Drain:
                         return False
             must_start = await self._store.lanes.hand_over(self._lane)
         except asyncio.CancelledError:
-            for task in self._busy:
-                task.cancel()
+            self._let_go()
             raise
         finally:
             await self._finish()
@@ -101,14 +100,25 @@ class Drain:
     def _reap(self) -> None:
         done = {task for task in self._busy if task.done()}
         self._busy -= done
-        for task in done:
-            task.result()
+        failures = [task.exception() for task in done if not task.cancelled()]
+        for failure in filter(None, failures):
+            raise failure
 
     async def _finish(self) -> None:
         """Let the work in hand end; what was cancelled falls due again when its lease ends."""
-        if self._busy:
+        if not self._busy:
+            return
+        try:
             await asyncio.wait(self._busy)
+        except asyncio.CancelledError:
+            self._let_go()
+            await asyncio.wait(self._busy)
+            raise
         self._reap()
+
+    def _let_go(self) -> None:
+        for task in self._busy:
+            task.cancel()
 
 
 def _seconds_until(claimed: Claimed) -> float:

@@ -11,7 +11,7 @@ from worker.errors import ConflictError, InvalidInputError, NotFoundError
 from worker.model import Delivery, Endpoint, EndpointEvent, JsonObject, Secret
 from worker.paging import Page, page_of
 from worker.requests import EndpointRequest, Network, check_endpoint_name
-from worker.store import Store
+from worker.store import Store, redis_may_be_away
 
 LIVE_SECRETS = 5
 """More signatures than these are not sent: the oldest secret stops signing early."""
@@ -39,6 +39,7 @@ class Endpoints:
         self._start = start
         self._allow_private = tuple(allow_private)
 
+    @redis_may_be_away
     async def put(self, name: str, request: EndpointRequest) -> tuple[JsonObject, bool]:
         """Make an endpoint, or change one; what is left out has its default, but for the URL.
 
@@ -76,6 +77,7 @@ class Endpoints:
             raise InvalidInputError("url", f"{name} stands for another URL; leave it out")
         return url
 
+    @redis_may_be_away
     async def get(self, name: str) -> JsonObject:
         """Get an endpoint.
 
@@ -84,6 +86,7 @@ class Endpoints:
         """
         return shapes.endpoint_shape(await self._known(name), await self._store.now())
 
+    @redis_may_be_away
     async def list_endpoints(self, *, limit: int = 100, cursor: str | None = None) -> Page:
         """List endpoints, anonymous ones that have been used lately among them.
 
@@ -105,6 +108,7 @@ class Endpoints:
             cursor=cursor,
         )
 
+    @redis_may_be_away
     async def delete(self, name: str) -> None:
         """Delete an endpoint; what it is still owed is discarded.
 
@@ -116,6 +120,7 @@ class Endpoints:
         await self._store.endpoints.release(name)
         await self._store.endpoints.settled(name)
 
+    @redis_may_be_away
     async def rotate(self, name: str, *, overlap_s: float) -> JsonObject:
         """Give an endpoint a new secret; the old ones go on signing for `overlap_s`.
 
@@ -130,6 +135,7 @@ class Endpoints:
                 shape = shapes.endpoint_shape(replace(known, secrets=after), now)
                 return shape | {"secret": fresh.text}
 
+    @redis_may_be_away
     async def test(self, name: str) -> JsonObject:
         """Send an endpoint a real, signed event of type `endpoint.test`; returns the delivery.
 
@@ -145,6 +151,7 @@ class Endpoints:
         await self._started(await self._store.deliveries.announce(events.owing(event, owed, lane)))
         return shapes.delivery_shape(owed)
 
+    @redis_may_be_away
     async def recover(self, name: str, *, since: int) -> int:
         """Owe an endpoint again all that was exhausted since an instant; returns how many.
 
@@ -155,15 +162,16 @@ class Endpoints:
         known, recovered = await self._known(name), 0
         if not known.enabled:
             raise _is_off(known)
-        while True:
-            failed = await self._store.endpoints.failed(name, since=since, limit=RECOVERED_PER_STEP)
-            for delivery in await self._store.deliveries.get_many(failed):
+        failed = await self._store.endpoints.failed(name, since=since)
+        for first in range(0, len(failed), RECOVERED_PER_STEP):
+            some = failed[first : first + RECOVERED_PER_STEP]
+            for delivery in await self._store.deliveries.get_many(some):
                 before, lane = await self._store.deliveries.replay(_again(delivery))
                 recovered += before == "exhausted"
                 await self._started(lane)
-            if len(failed) < RECOVERED_PER_STEP:
-                return recovered
+        return recovered
 
+    @redis_may_be_away
     async def replay(self, delivery_id: str) -> JsonObject:
         """Owe a finished delivery again, under the same webhook-id; returns it.
 

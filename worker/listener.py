@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -22,7 +21,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from worker import signing
-from worker.errors import ConfigurationError
+from worker.hosting import Server, listen_on, url_of
 from worker.model import JsonObject
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -178,7 +177,7 @@ def _refused(headers: dict[str, str], reason: str) -> Received:
         body={},
         duplicate=False,
         attempt=0,
-        answer=HTTPStatus.UNAUTHORIZED,
+        answer=int(HTTPStatus.UNAUTHORIZED),
     )
 
 
@@ -226,7 +225,7 @@ async def listening(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> 
     Raises:
         ConfigurationError: The address cannot be listened on.
     """
-    with _taken(host, port) as taken:
+    with listen_on(host, port, remedy="Choose another port or host.") as taken:
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -236,36 +235,10 @@ async def listening(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> 
             proxy_headers=False,
             timeout_graceful_shutdown=GRACE_S,
         )
-        server = _Server(config)
+        server = Server(config)
         serving = asyncio.create_task(server.serve(sockets=[taken]))
         try:
-            number = taken.getsockname()[1]
-            yield f"http://{f'[{host}]' if ':' in host else host}:{number}/"
+            yield f"{url_of(taken)}/"
         finally:
             server.should_exit = True
             await serving
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn that leaves signals to whoever owns the loop."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@contextmanager
-def _taken(host: str, port: int) -> Iterator[socket.socket]:
-    """Listen at once: whoever connects before the server runs is served when it does."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind((host, port))
-            taken.listen()
-        except OSError as error:
-            raise ConfigurationError(
-                f"Cannot listen on {host}:{port} ({error.strerror or error});"
-                " choose another port or host."
-            ) from error
-        yield taken

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -49,6 +50,7 @@ class EndpointEvent(StrEnum):
 
 
 TERMINAL_EVENTS = (EventType.COMPLETED, EventType.FAILED, EventType.EXPIRED)
+DEFAULT_EVENTS = tuple(sorted(each.value for each in TERMINAL_EVENTS))
 
 EVENT_OF_STATE = {
     State.COMPLETED: EventType.COMPLETED,
@@ -181,7 +183,7 @@ class Terms:
 
     callback_url: str | None = None
     endpoint: str | None = None
-    events: tuple[str, ...] = tuple(sorted(TERMINAL_EVENTS))
+    events: tuple[str, ...] = DEFAULT_EVENTS
     metadata: JsonObject = field(default_factory=dict)
     deadline_s: float
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -387,6 +389,7 @@ class Exhausted:
 DeliveryVerdict: TypeAlias = Delivered | RetryAt | Exhausted
 
 
+@lru_cache(maxsize=1024)  # what begins together shows the same few instants a thousand times
 def rfc3339(at: int | None) -> str | None:
     """Write an instant as RFC 3339 in UTC with milliseconds; None stays None."""
     if at is None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
+from math import isfinite
 from typing import Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -13,7 +14,7 @@ from pydantic_core import to_json
 
 from worker import addresses
 from worker.errors import InvalidInputError
-from worker.model import TERMINAL_EVENTS, EndpointEvent, EventType, Terms
+from worker.model import DEFAULT_EVENTS, EndpointEvent, EventType, JsonObject, Terms
 
 GENERATION_ID = re.compile(r"(?!\.+$)[A-Za-z0-9._~:@+=-]{1,200}")
 ENDPOINT_NAME = re.compile(r"url_[0-9a-f]{20}|(?!url_)[a-z0-9][a-z0-9_-]{0,63}")
@@ -120,7 +121,10 @@ def parse(model: type[Model], data: object) -> Model:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "body"
-        raise InvalidInputError(field, first["msg"]) from None
+        message = first["msg"]
+        if first["type"] == "extra_forbidden":
+            message = f"is not known here; what is known: {', '.join(model.model_fields)}"
+        raise InvalidInputError(field, message) from None
 
 
 @lru_cache(maxsize=4096)
@@ -168,16 +172,41 @@ def terms_of(
     if request.callback_url is not None and request.endpoint is not None:
         raise InvalidInputError("endpoint", "send either callback_url or endpoint, not both")
     url = request.callback_url
-    size = len(to_json(request.metadata)) if request.metadata else 0
-    if size > MAX_METADATA_BYTES:
-        raise InvalidInputError(
-            "metadata", f"is {size} bytes of JSON; up to {MAX_METADATA_BYTES} are kept"
-        )
+    if request.metadata:
+        _check_metadata(request.metadata)
     return Terms(
         callback_url=None if url is None else _checked(url, tuple(allow_private)),
         endpoint=request.endpoint,
-        events=tuple(sorted(request.events or TERMINAL_EVENTS)),
+        events=_events(request.events),
         metadata=request.metadata,
         deadline_s=request.deadline_s or default_deadline_s,
         headers=addresses.check_headers(request.headers) if request.headers else {},
     )
+
+
+def _events(wanted: frozenset[EventType] | None) -> tuple[str, ...]:
+    return DEFAULT_EVENTS if wanted is None else tuple(sorted(each.value for each in wanted))
+
+
+def _check_metadata(metadata: JsonObject) -> None:
+    written = to_json(metadata)
+    if len(written) > MAX_METADATA_BYTES:
+        raise InvalidInputError(
+            "metadata", f"is {len(written)} bytes of JSON; up to {MAX_METADATA_BYTES} are kept"
+        )
+    # Python reads NaN and 1e999, and writes what no receiver's parser takes. Only when one of
+    # these words is there, perhaps in a text, the slower look tells.
+    if (b"NaN" in written or b"Infinity" in written) and not _is_finite(metadata):
+        raise InvalidInputError("metadata", "holds a number that JSON cannot: NaN or infinite")
+
+
+def _is_finite(value: object) -> bool:
+    match value:
+        case float():
+            return isfinite(value)
+        case dict():
+            return all(map(_is_finite, value.values()))
+        case list():
+            return all(map(_is_finite, value))
+        case _:
+            return True

@@ -167,15 +167,19 @@ class Service:
         tracked = await self._store.trackers.track(account, provider, wanted)
         if tracked.must_start:
             await self._start(f"poll:{account}")
+        found = list(zip(wanted, tracked.outcomes, strict=True))
+        same = [(account, name) for (name, _), outcome in found if outcome == "same"]
+        kept = {each.generation_id: each for each in await self._store.trackers.get_many(same)}
         outcomes: list[Outcome] = []
-        for (generation_id, terms), outcome in zip(wanted, tracked.outcomes, strict=True):
+        for (generation_id, terms), outcome in found:
             match outcome:
                 case "new":
                     new = _begun(account, provider, generation_id, terms, tracked.at)
                     outcomes.append(Tracked(new, created=True))
-                case "same":
-                    same = await self.get(account, generation_id)
-                    outcomes.append(Tracked(same, created=False))
+                case "same" if generation_id in kept:
+                    outcomes.append(Tracked(kept[generation_id], created=False))
+                case "same":  # it has left since
+                    outcomes.append(_not_tracked(account, generation_id))
                 case _:
                     outcomes.append(_other_settings(account, generation_id))
         return outcomes
@@ -190,10 +194,7 @@ class Service:
         self._known(account)
         found = await self._store.trackers.get(account, generation_id)
         if found is None:
-            raise NotFoundError(
-                f"{generation_id} is not tracked in account {account}; "
-                "it never was, or it ended so long ago that it is no longer kept."
-            )
+            raise _not_tracked(account, generation_id)
         return found
 
     @redis_may_be_away
@@ -362,9 +363,7 @@ class Service:
                 "deadline_s": self._deadlines[name],
                 "health": shapes.health_shape(health, now),
             }
-            for name, health in zip(
-                names, await self._store.lanes.health(f"poll:{name}" for name in names), strict=True
-            )
+            for name, health in zip(names, healths, strict=True)
         ]
 
     @redis_may_be_away
@@ -410,6 +409,13 @@ def _begun(account: str, provider: str, generation_id: str, terms: Terms, now: i
         tracked_at=now,
         next_poll_at=now,
         deadline_at=now + round(terms.deadline_s * 1000),
+    )
+
+
+def _not_tracked(account: str, generation_id: str) -> NotFoundError:
+    return NotFoundError(
+        f"{generation_id} is not tracked in account {account}; "
+        "it never was, or it ended so long ago that it is no longer kept."
     )
 
 

@@ -26,11 +26,12 @@ from worker.model import (
 def tracker_shape(tracker: Tracker) -> JsonObject:
     """Show a tracker as `GET /v1/trackers/{account}/{generation_id}` does."""
     terms = tracker.terms
+    # Plain texts, no enumerations: of those, pydantic writes one in the time of a whole tracker.
     return {
         "account": tracker.account,
         "generation_id": tracker.generation_id,
         "provider": tracker.provider,
-        "state": tracker.state,
+        "state": tracker.state.value,
         "reason": tracker.reason,
         "provider_state": tracker.provider_state,
         "model": tracker.model,

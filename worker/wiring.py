@@ -31,6 +31,8 @@ REDIS_CONNECTIONS = 64
 REDIS_TIMEOUT_S = 20.0
 """A connection that has gone silent for so long is given up; no script takes a second."""
 
+CANCEL_AGAIN_S = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
@@ -78,11 +80,10 @@ async def opened(settings: Settings, *, lease_s: float = LEASE_S) -> AsyncIterat
     """
     accounts, providers = _accounts(settings)
     async with AsyncExitStack() as stack:
-        redis = await _redis(settings, stack)
+        redis = await stack.enter_async_context(connected(settings))
         store = Store(
             redis, prefix=settings.prefix, retention_s=settings.retention_s, lease_s=lease_s
         )
-        await _check(store, settings)
         stack.push_async_callback(_ended, asyncio.create_task(store.bell.listen()))
         clients = {name: ProviderClient(accounts[name], providers[name]) for name in accounts}
         for client in clients.values():
@@ -136,26 +137,35 @@ def _accounts(settings: Settings) -> tuple[dict[str, Account], dict[str, Provide
     return accounts, providers
 
 
-async def _redis(settings: Settings, stack: AsyncExitStack) -> ArqRedis:
-    """Connect to the configured Redis, or to the embedded one."""
-    url = settings.redis_url
-    if url is None:
-        embedded = await asyncio.to_thread(EmbeddedRedis.start, settings.data)
-        stack.push_async_callback(asyncio.to_thread, embedded.stop)
-        url = embedded.url
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=REDIS_TIMEOUT_S,
-        socket_timeout=REDIS_TIMEOUT_S,
-        socket_connect_timeout=REDIS_TIMEOUT_S,
-        health_check_interval=30,
-    )
-    stack.push_async_callback(pool.aclose)
-    return ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize)
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[ArqRedis]:
+    """Connect to the configured Redis, or to the embedded one, which is started if need be.
+
+    Raises:
+        ConfigurationError: it does not answer, or evicts; says what to change.
+    """
+    async with AsyncExitStack() as stack:
+        url = settings.redis_url
+        if url is None:
+            embedded = await asyncio.to_thread(EmbeddedRedis.start, settings.data)
+            stack.push_async_callback(asyncio.to_thread, embedded.stop)
+            url = embedded.url
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=REDIS_CONNECTIONS,
+            timeout=REDIS_TIMEOUT_S,
+            socket_timeout=REDIS_TIMEOUT_S,
+            socket_connect_timeout=REDIS_TIMEOUT_S,
+            health_check_interval=30,
+        )
+        stack.push_async_callback(pool.aclose)
+        redis = ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize)
+        await _check(redis, settings)
+        yield redis
 
 
-async def _check(store: Store, settings: Settings) -> None:
+async def _check(redis: ArqRedis, settings: Settings) -> None:
+    store = Store(redis, prefix=settings.prefix, retention_s=settings.retention_s)
     try:
         await store.check()
     except (RedisError, OSError) as error:
@@ -173,5 +183,9 @@ async def _secret(settings: Settings, store: Store) -> str:
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
+    while not task.done():
+        task.cancel()
+        # Once may not be enough: the `wait_for` of Python 3.11, with which redis-py sends, can
+        # take a cancellation for itself.
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
     await asyncio.gather(task, return_exceptions=True)

@@ -4,7 +4,7 @@
 
 It opens a deployment, prints a line, waits for one, tracks the generation that `TRACK` names, if
 any, and then works until it ends: by SIGKILL right after the point that `DIE_AFTER` names, or by
-SIGTERM.
+SIGTERM. At the point that `PAUSE_AFTER` names it says so, and stops until it gets a SIGCONT.
 """
 
 from __future__ import annotations
@@ -54,19 +54,35 @@ POINTS: dict[str, Point] = {
 }
 
 
-def die_after(point: str) -> None:
-    """Have the process end, like a power cut, when the method has returned what counts."""
+def die() -> None:
+    """End the process like a power cut."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def pause() -> None:
+    """Stop the process as a machine does that is swapped out or put to sleep."""
+    say("paused")
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def say(word: str) -> None:
+    print(word, flush=True)  # noqa: T201 - the test waits for it
+
+
+def at(point: str, do: Callable[[], None]) -> None:
+    """Do it once, when the method has returned what counts."""
     owner, name, counts = POINTS[point]
     method = getattr(owner, name)
 
     @functools.wraps(method)
-    async def mortal(*args: Any, **kwargs: Any) -> Any:
+    async def interrupted(*args: Any, **kwargs: Any) -> Any:
         result = await method(*args, **kwargs)
         if counts(result):
-            os.kill(os.getpid(), signal.SIGKILL)
+            setattr(owner, name, method)
+            do()
         return result
 
-    setattr(owner, name, mortal)
+    setattr(owner, name, interrupted)
     if point == "lane handed over":
         drain.BUDGET_S = 0.0
 
@@ -80,10 +96,11 @@ async def main() -> None:
     drain.HEARTBEAT_S = HEARTBEAT_S
     jobs.IDLE_POLL_S = IDLE_POLL_S
     async with opened(settings, lease_s=LEASE_S) as deployment, running._told_to_stop() as stop:
-        print("ready", flush=True)  # noqa: T201 - its one word to the test
+        say("ready")
         await asyncio.to_thread(sys.stdin.readline)
-        if point := os.environ.get("DIE_AFTER"):
-            die_after(point)
+        for variable, do in (("DIE_AFTER", die), ("PAUSE_AFTER", pause)):
+            if point := os.environ.get(variable):
+                at(point, do)
         if name := os.environ.get("TRACK"):
             wanted = TrackRequest(callback_url=os.environ["CALLBACK_URL"])
             await deployment.service.track("luma", name, wanted)

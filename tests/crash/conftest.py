@@ -54,14 +54,14 @@ class Process:
 
     async def go(self) -> None:
         """Let it begin, once it has come so far."""
+        await self.says("ready")
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        async with asyncio.timeout(20):
-            assert await self.process.stdout.readline() == b"ready\n"
         self.process.stdin.write(b"go\n")
 
-    def tell_to_stop(self) -> None:
-        self.process.terminate()
+    async def says(self, word: str) -> None:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(20):
+            assert await self.process.stdout.readline() == f"{word}\n".encode()
 
     async def ended(self) -> int:
         async with asyncio.timeout(20):

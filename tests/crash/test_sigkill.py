@@ -81,11 +81,31 @@ async def test_a_worker_that_is_told_to_stop_ends_what_it_has_in_hand(scene: Sce
     await worker.go()
     await scene.receiver.came.acquire()
 
-    worker.tell_to_stop()
+    worker.process.terminate()
     scene.receiver.may_answer.set()
 
     assert await worker.ended() == 0
     await assert_all_is_well(scene)
+
+
+@pytest.mark.parametrize(("point", "posts"), [("provider answered", 1), ("receiver answered", 2)])
+async def test_a_worker_that_was_asleep_for_longer_than_its_lease_changes_nothing_any_more(
+    scene: Scene, point: str, posts: int
+) -> None:
+    scene.complete_generation("g-1")
+    sleeper, heir = await scene.process(TRACK="g-1", PAUSE_AFTER=point), await scene.process()
+    await sleeper.go()
+    await sleeper.says("paused")
+    await heir.go()
+    await scene.eventually_over()
+    deliveries = await scene.deliveries()
+
+    sleeper.process.send_signal(signal.SIGCONT)
+    sleeper.process.terminate()  # what it has in hand comes first
+
+    assert await sleeper.ended() == 0
+    await assert_all_is_well(scene, posts=posts)
+    assert await scene.deliveries() == deliveries
 
 
 async def assert_all_is_well(scene: Scene, posts: int = 1) -> None:

@@ -42,7 +42,7 @@ def create_app(
         title="Dreamhook",
         version=_version(),
         routes=[route for group in groups for route in group.routes],
-        exception_handlers=dict(HANDLERS),
+        exception_handlers=HANDLERS,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -51,7 +51,7 @@ def create_app(
     app.state.service = service
     app.add_route("/", _index)
     app.add_route("/openapi.json", _openapi)
-    app.add_route("/docs", reference.page)
+    app.add_route("/docs", _docs)
     app.add_middleware(Gate, api_keys=api_keys, read_keys=read_keys)
     return app
 
@@ -70,3 +70,8 @@ async def _index(_request: Request) -> Response:
 
 async def _openapi(request: Request) -> Response:
     return Response(to_json(request.app.openapi()), media_type="application/json")
+
+
+async def _docs(request: Request) -> Response:
+    page = reference.page(request.app.openapi())
+    return Response(page, media_type="text/html", headers=reference.HEADERS)

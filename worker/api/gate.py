@@ -5,14 +5,17 @@ Plain ASGI, since it is on the way of every request.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
+import re
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.api.problems import Problem
+from worker.config_values import is_loopback
 
 MAX_BODY_BYTES = 1 << 20
 
@@ -24,6 +27,7 @@ READ_ONLY = "read_only"
 
 _SAFE_METHODS = {"GET", "HEAD"}
 _LENGTH_DIGITS = 20
+_STOPPING = Problem(503, "The server is stopping. Ask again.", headers={"Retry-After": "1"})
 _TOO_LARGE = Problem(413, f"The body is over {MAX_BODY_BYTES} bytes; send less in one request.")
 
 log = logging.getLogger(__name__)
@@ -69,6 +73,11 @@ class Gate:
             receive = _counted(receive)
         try:
             await self._app(scope, receive, answer)
+        except asyncio.CancelledError:
+            # The server stops, and has waited as long as it would: whoever waits may ask again.
+            if not answer.has_begun:
+                await _STOPPING.response()(scope, receive, answer)
+            raise
         except Exception as error:
             if answer.has_begun:
                 raise
@@ -127,7 +136,7 @@ def _no_key(*, is_wrong: bool) -> Problem:
 def foreign_host(headers: Mapping[bytes, bytes]) -> Problem | None:
     """Refuse a request that did not name this machine itself."""
     host = headers.get(b"host", b"").decode("latin-1")
-    if is_loopback(host):
+    if names_this_machine(host):
         return None
     return Problem(
         421,
@@ -150,18 +159,11 @@ def foreign_page(headers: Mapping[bytes, bytes]) -> Problem | None:
     )
 
 
-def is_loopback(host: str) -> bool:
-    """Say whether a Host header names this machine: 127.0.0.0/8, [::1] or localhost."""
-    name = host.lower()
-    if not name.endswith("]"):
-        head, colon, port = name.rpartition(":")
-        name = head if colon and port.isdecimal() else name
-    if name.startswith("[") and name.endswith("]"):
-        name = name[1:-1]
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
+@lru_cache(maxsize=64)
+def names_this_machine(host: str) -> bool:
+    """Say whether a Host header names a loopback address: 127.0.0.0/8, [::1] or localhost."""
+    name = re.sub(r":[0-9]*$", "", host)
+    return is_loopback(name.removeprefix("[").removesuffix("]"))
 
 
 # --- bodies -------------------------------------------------------------------------------------

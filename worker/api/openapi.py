@@ -122,15 +122,15 @@ def _complete(operation: JsonObject, *, is_open: bool) -> None:
         return
     for status, problem in problems(401, 403, 500, 503).items():
         responses.setdefault(str(status), problem)
+    operation["responses"] = dict(sorted(responses.items()))
 
 
 def _definitions() -> JsonObject:
     """Describe all that is sent and answered."""
-    requests: list[type[BaseModel]] = [TrackRequest, schemas.BatchRequest]
-    answers = [schemas.Event, *(each for each in schemas.Answer.__subclasses__())]
+    models: list[type[BaseModel]] = [TrackRequest, schemas.BatchRequest]
+    models += schemas.Answer.__subclasses__()
     _, found = models_json_schema(
-        [*((each, "validation") for each in requests), *((each, "validation") for each in answers)],
-        ref_template=f"{_SCHEMAS}{{model}}",
+        [(model, "validation") for model in models], ref_template=f"{_SCHEMAS}{{model}}"
     )
     definitions: JsonObject = found["$defs"]
     for model, example in examples.OF_ANSWERS.items():
@@ -152,9 +152,7 @@ def _webhook(name: EventType) -> JsonObject:
         "parameters": [
             header("webhook-id", "The event's ID: the same on every attempt."),
             header("webhook-timestamp", "When this attempt was made, in seconds since 1970."),
-            header(
-                "webhook-signature", "`v1,` and the base64 of HMAC-SHA256; one for each secret."
-            ),
+            header("webhook-signature", "`v1,` and the base64 of an HMAC-SHA256, per secret."),
         ],
         "requestBody": _body(schemas.Event, examples.EVENT, required=True),
         "responses": {

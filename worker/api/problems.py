@@ -7,16 +7,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
-from starlette.types import ExceptionHandler, Scope
+from starlette.types import Scope
 
 from worker.errors import (
     ConflictError,
@@ -26,6 +27,8 @@ from worker.errors import (
     UnavailableError,
 )
 from worker.model import JsonObject
+
+Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -80,13 +83,11 @@ def problem_of(error: DreamhookError) -> Problem:
             raise error  # nothing that a caller could have caused: the gate logs it
 
 
-async def _told(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, DreamhookError)  # noqa: S101 - it is registered for nothing else
+async def _told(_request: Request, error: DreamhookError) -> Response:
     return problem_of(error).response()
 
 
-async def _unusable_query(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - likewise
+async def _unusable_query(_request: Request, error: RequestValidationError) -> Response:
     errors = [
         (".".join(map(str, each["loc"][1:])) or "query", _message(each["type"], each["msg"]))
         for each in error.errors()
@@ -96,12 +97,10 @@ async def _unusable_query(_request: Request, error: Exception) -> Response:
 
 
 def _message(kind: str, message: str) -> str:
-    known_elsewhere = "is no parameter of this route; /docs lists them"
-    return known_elsewhere if kind == "extra_forbidden" else message
+    return "is not known here; /docs lists what is" if kind == "extra_forbidden" else message
 
 
-async def _unrouted(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - likewise
+async def _unrouted(request: Request, error: HTTPException) -> Response:
     route = f"{request.method} {request.url.path}"
     match error.status_code:
         case 404:
@@ -121,7 +120,7 @@ def _methods(app: FastAPI, scope: Scope) -> list[str]:
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
-HANDLERS: Mapping[type[Exception], ExceptionHandler] = {
+HANDLERS: dict[int | type[Exception], Handler] = {
     DreamhookError: _told,
     RequestValidationError: _unusable_query,
     HTTPException: _unrouted,

@@ -28,7 +28,7 @@ Cursor = Annotated[
 NextCursor = Annotated[str | None, Field(description="Leads to what is older; null: that was all.")]
 
 
-# --- what may be asked for --------------------------------------------------------------------------
+# --- what may be asked for ----------------------------------------------------------------------
 
 
 class _Query(BaseModel):
@@ -86,7 +86,7 @@ class LooseBatch(BaseModel):
     trackers: list[Any]
 
 
-# --- answers ----------------------------------------------------------------------------------------
+# --- answers ------------------------------------------------------------------------------------
 
 
 class Answer(BaseModel):

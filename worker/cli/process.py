@@ -43,11 +43,7 @@ def complain(message: str) -> None:
 
 
 def printable(text: object, *, keep: str = "") -> str:
-    """Write anything as text that a terminal only shows.
-
-    >>> printable("red\N{ESCAPE}[31m", keep="")
-    'red\N{REPLACEMENT CHARACTER}[31m'
-    """
+    """Write anything as text that a terminal only shows: control characters become a mark."""
     return "".join(
         letter if letter.isprintable() or letter in keep else "\N{REPLACEMENT CHARACTER}"
         for letter in str(text)

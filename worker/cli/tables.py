@@ -45,11 +45,11 @@ def styled(text: object) -> Text:
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table, unless it is empty.
 
-    What does not fit is folded, never cut: an ID is of no use without its end.
+    The first column is never broken, so that an ID can be copied; the others are folded to fit.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*map(styled, row))
     if table.row_count:
@@ -102,36 +102,35 @@ def state_of(tracker: JsonObject) -> str:
     return f"{state} ({why})" if why else state
 
 
-def ago(at: str | None, now: datetime) -> str:
+def age(at: str | None, now: datetime) -> str:
     """Say how long ago an RFC 3339 time was.
 
-    >>> ago("2026-01-01T00:00:00.000Z", datetime(2026, 1, 1, 0, 2, 30, tzinfo=UTC))
-    '2 min ago'
+    >>> age("2026-01-01T00:00:00.000Z", datetime(2026, 1, 1, 0, 2, 30, tzinfo=UTC))
+    '2 min'
     """
     if at is None:
         return ""
     seconds = int((now - datetime.fromisoformat(at)).total_seconds())
     for unit_s, unit in _AGES:
         if seconds >= 2 * unit_s:
-            return f"{seconds // unit_s} {unit} ago"
-    return f"{max(seconds, 0)} s ago"
+            return f"{seconds // unit_s} {unit}"
+    return f"{max(seconds, 0)} s"
 
 
 def show_trackers(trackers: Iterable[JsonObject]) -> None:
-    """Print trackers as a table."""
-    now = datetime.now(UTC)
-    rows = (
-        (
-            tracker["generation_id"],
-            state_of(tracker),
-            tracker.get("model") or "",
-            tracker["account"],
-            ago(tracker.get("tracked_at"), now),
-            tracker.get("polls", ""),
-        )
-        for tracker in trackers
-    )
-    show_table(("Generation", "State", "Model", "Account", "Tracked", "Looks"), rows)
+    """Print trackers as a table; on 80 columns there is room for accounts only if they differ."""
+    now, found = datetime.now(UTC), list(trackers)
+    columns: dict[str, list[object]] = {
+        "Generation": [each["generation_id"] for each in found],
+        "State": [state_of(each) for each in found],
+        "Model": [each.get("model") or "" for each in found],
+        "Account": [each["account"] for each in found],
+        "Age": [age(each.get("tracked_at"), now) for each in found],
+        "Looks": [each.get("polls", "") for each in found],
+    }
+    if len(set(columns["Account"])) == 1:
+        del columns["Account"]
+    show_table(list(columns), zip(*columns.values(), strict=True))
 
 
 def show_tracker(tracker: JsonObject) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain, islice
+from math import isfinite
 from time import monotonic
 from typing import Any
 
@@ -61,6 +62,8 @@ def terms_of(
     Raises:
         InvalidInputError: An option cannot be read.
     """
+    if deadline_s is not None and not isfinite(deadline_s):  # JSON has no word for these
+        raise InvalidInputError("--deadline", "must be a number of seconds")
     terms = {
         "callback_url": callback_url,
         "events": sorted({_event(text) for text in events}) or None,
@@ -95,8 +98,11 @@ def _metadata(texts: Iterable[str]) -> JsonObject:
 
 
 def _json_object(text: str) -> JsonObject:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"it has no {constant}")
+
     try:
-        value: JsonObject = json.loads(text)
+        value: JsonObject = json.loads(text, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError("--metadata", f"{text[:80]!r} is not JSON: {error}") from None
     return value  # JSON that begins with a brace is an object
@@ -164,7 +170,8 @@ class _Refused:
             if as_json:
                 emit({name: result.get(name) for name in ("account", "generation_id", "error")})
             if self.count <= COMPLAINTS:
-                complain(f"{result.get('generation_id')}: {error.get('detail') or error}")
+                name, why = str(result.get("generation_id")), str(error.get("detail") or error)
+                complain(why if name in why else f"{name}: {why}")
 
 
 def get(account: str, generation_id: str, *, fresh: bool, json: bool) -> None:

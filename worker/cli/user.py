@@ -54,7 +54,10 @@ def track(
     file: Annotated[
         typer.FileText | None,
         typer.Option(
-            metavar="FILE", help="Read IDs from a file, one to a line; - is the standard input."
+            metavar="FILE",
+            encoding="utf-8",
+            errors="replace",
+            help="Read IDs from a file, one to a line; - is the standard input.",
         ),
     ] = None,
     wait: Annotated[

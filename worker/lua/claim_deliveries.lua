@@ -42,7 +42,7 @@ for _, id in ipairs(limit > 0 and redis.call('ZRANGEBYSCORE', due, '-inf', now, 
       break
     else
       under_way = under_way + 1
-      redis.call('HINCRBY', delivery, 'fence', 1)
+      redis.call('HSET', delivery, 'fence', next_number())
       redis.call('ZADD', due, leased_until, id)
       redis.call('ZADD', busy, leased_until, id)
       rows[#rows + 1] = {id, body, redis.call('HGETALL', delivery), endpoint}

@@ -100,9 +100,11 @@ local function tokens_at(card, now, rate)
   return math.min(full, tonumber(bucket[1] or full) + elapsed / 1000 * rate)
 end
 
--- Raise a tracker's fence, so that whoever claimed it before can no longer settle, and lease it.
--- A finished tracker is in no queue and gets no lease. Returns {id, HGETALL}, or nil for an ID
--- that a queue still names although its tracker has gone.
+-- Lease a tracker: it falls due again when the lease ends, unless it has been settled by then. Its
+-- fence stays: of several looks at once the first to be settled counts, since one answer is as good
+-- as another, and who asks again and again would see no end if only the last one did. A finished
+-- tracker is in no queue and gets no lease. Returns {id, HGETALL}, or nil for an ID that a queue
+-- still names although its tracker has gone.
 local function claim_tracker(account, id, leased_until)
   local tracker = key('tracker:' .. account .. ':' .. id)
   local due, deadlines = key('due:poll:' .. account), key('deadlines:' .. account)
@@ -115,7 +117,13 @@ local function claim_tracker(account, id, leased_until)
     redis.call('ZREM', deadlines, id)
   end
   if state then
-    redis.call('HINCRBY', tracker, 'fence', 1)
     return {id, redis.call('HGETALL', tracker)}
   end
+end
+
+-- The next of the numbers that are given out once: places in the lists, and fences. Every settle
+-- gives its record a new fence, so that whatever was decided on the record as it was before, even
+-- the same settle sent twice, finds another fence than it has seen and changes nothing.
+local function next_number()
+  return redis.call('INCR', key('seq'))
 end

@@ -60,14 +60,14 @@ end
 -- anonymous endpoint begins with the first delivery. Returns the lane whose drain the caller must
 -- start, or ''.
 local function owe(event_id, account, generation_id, owed, now, alive_ms, retention_ms)
-  local endpoint, seq = key('endpoint:' .. owed.endpoint), redis.call('INCR', key('seq'))
+  local endpoint, seq = key('endpoint:' .. owed.endpoint), next_number()
   if owed.endpoint:find(ANONYMOUS) and redis.call('EXISTS', endpoint) == 0 then
     redis.call('HSET', endpoint, 'seq', seq, 'enabled', 1, 'secrets', '[]', 'url', owed.url, 'record', '{}')
     redis.call('ZADD', key('endpoints'), seq, owed.endpoint)
   end
   redis.call('PERSIST', key('event:' .. event_id))
   redis.call('HINCRBY', key('event:' .. event_id), 'pending', 1)
-  redis.call('HSET', key('delivery:' .. owed.id), 'state', 'pending', 'seq', seq, 'fence', 0,
+  redis.call('HSET', key('delivery:' .. owed.id), 'state', 'pending', 'seq', seq, 'fence', seq,
     'lane', owed.lane, 'event_id', event_id, 'endpoint', owed.endpoint, 'account', account,
     'generation_id', generation_id, 'created_at', now, 'record', owed.record)
   redis.call('ZADD', key('deliveries:pending'), seq, owed.id)

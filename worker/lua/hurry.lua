@@ -7,6 +7,6 @@ local state = redis.call('HGET', key('tracker:' .. account .. ':' .. id), 'state
 if state ~= 'tracking' then
   return {state, 0}
 end
-redis.call('ZADD', key('due:' .. lane), now, id)
-index_lane(lane)
-return {state, summon(lane, now, tonumber(ARGV[4])) and 1 or 0}
+redis.call('ZADD', key('due:' .. lane), 'LT', now, id) -- if overdue, it keeps its place
+local must_start = index_lane(lane) <= now and summon(lane, now, tonumber(ARGV[4]))
+return {state, must_start and 1 or 0}

@@ -9,7 +9,7 @@ if created and url == '' then
   return {-1}
 end
 if created then
-  local seq = redis.call('INCR', key('seq'))
+  local seq = next_number()
   redis.call('HSET', endpoint, 'seq', seq, 'enabled', 1, 'secrets', ARGV[6])
   redis.call('ZADD', key('endpoints'), seq, name)
 end

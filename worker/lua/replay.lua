@@ -22,8 +22,7 @@ if state ~= 'pending' then
   redis.call('ZREM', key('expiry'), index .. ' ' .. id)
   redis.call('ZREM', key('failed:' .. endpoint), id)
   redis.call('HDEL', delivery, 'reason', 'finished_at')
-  redis.call('HINCRBY', delivery, 'fence', 1)
-  redis.call('HSET', delivery, 'state', 'pending', 'record', record)
+  redis.call('HSET', delivery, 'state', 'pending', 'record', record, 'fence', next_number())
   for _, it in ipairs({delivery, key('attempts:' .. id), key('event:' .. event_id)}) do
     redis.call('PERSIST', it)
   end

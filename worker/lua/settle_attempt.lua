@@ -32,7 +32,7 @@ if redis.call('EXISTS', endpoint) == 1 then
   end
 end
 
-redis.call('HSET', delivery, 'record', ARGV[6])
+redis.call('HSET', delivery, 'record', ARGV[6], 'fence', next_number())
 redis.call('RPUSH', attempts, ARGV[8])
 redis.call('LTRIM', attempts, -50, -1)
 note(key('timeline:' .. known[5] .. ':' .. known[6]), {ARGV[9]})

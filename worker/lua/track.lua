@@ -1,28 +1,43 @@
 -- Track generations of one account: new ones are due at once; known ones are compared by terms.
--- ARGV: now, account, alive_ms, record, then for each generation: id, terms, deadline_ms
+-- ARGV: now, account, alive_ms, record, then for each of up to 1,000: id, terms, deadline_ms
 -- Returns {now, must_start, outcomes}: new, same or conflict
 local now, account, alive_ms, record = clock(), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local lane = 'poll:' .. account
-local outcomes, added = {}, false
+local tracked = string.format('[%.0f,"tracked"]', now)
+local outcomes = {}
+
+-- What is to be listed, as ZADD takes it: one command for each list and none for each ID, since
+-- every one of them is also written to the append-only file.
+local seq, listed, due, deadlines = nil, {}, {}, {}
+
+local function begin_anew(id, tracker, timeline, state)
+  local index = 'trackers:' .. account .. ':' .. state
+  redis.call('ZREM', key(index), id)
+  redis.call('ZREM', key('expiry'), index .. ' ' .. id)
+  redis.call('PERSIST', tracker)
+  redis.call('PERSIST', timeline)
+end
 
 local function start(id, tracker, state, terms, deadline_ms)
-  local seq = redis.call('INCR', key('seq'))
   local timeline = key('timeline:' .. account .. ':' .. id)
   if state then
-    local index = 'trackers:' .. account .. ':' .. state
-    redis.call('ZREM', key(index), id)
-    redis.call('ZREM', key('expiry'), index .. ' ' .. id)
-    redis.call('PERSIST', tracker)
-    redis.call('PERSIST', timeline)
-    redis.call('DEL', key('generation:' .. account .. ':' .. id))
+    begin_anew(id, tracker, timeline, state)
   end
-  redis.call('HINCRBY', tracker, 'fence', 1)
-  redis.call('HSET', tracker, 'state', 'tracking', 'seq', seq, 'tracked_at', now,
+  if not seq then
+    local most = (#ARGV - 4) / 3
+    seq = redis.call('INCRBY', key('seq'), most) - most
+  end
+  seq = seq + 1
+  redis.call('HSET', tracker, 'state', 'tracking', 'fence', seq, 'seq', seq, 'tracked_at', now,
     'deadline_at', now + deadline_ms, 'terms', terms, 'record', record)
-  redis.call('RPUSH', timeline, string.format('[%.0f,"tracked"]', now))
-  redis.call('ZADD', key('trackers:' .. account .. ':tracking'), seq, id)
-  redis.call('ZADD', key('due:' .. lane), now, id)
-  redis.call('ZADD', key('deadlines:' .. account), now + deadline_ms, id)
+  redis.call('RPUSH', timeline, tracked)
+  if state then
+    redis.call('LTRIM', timeline, -200, -1)
+  end
+  local n = #due
+  listed[n + 1], listed[n + 2] = seq, id
+  due[n + 1], due[n + 2] = now, id
+  deadlines[n + 1], deadlines[n + 2] = now + deadline_ms, id
 end
 
 for i = 5, #ARGV, 3 do
@@ -31,7 +46,6 @@ for i = 5, #ARGV, 3 do
   local known = redis.call('HMGET', tracker, 'state', 'terms')
   local state = known[1]
   if not state or state == 'expired' or state == 'canceled' then
-    added = true
     start(id, tracker, state, terms, deadline_ms)
     outcomes[#outcomes + 1] = 'new'
   elseif known[2] == terms then
@@ -42,8 +56,11 @@ for i = 5, #ARGV, 3 do
 end
 
 local must_start = false
-if added then
-  index_lane(lane)
-  must_start = summon(lane, now, alive_ms)
+if #due > 0 then
+  redis.call('ZADD', key('trackers:' .. account .. ':tracking'), unpack(listed))
+  redis.call('ZADD', key('due:' .. lane), unpack(due))
+  redis.call('ZADD', key('deadlines:' .. account), unpack(deadlines))
+  -- While the account is held there is nothing for a drain to do.
+  must_start = index_lane(lane) <= now and summon(lane, now, alive_ms)
 end
 return {now, must_start and 1 or 0, outcomes}

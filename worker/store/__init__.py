@@ -1,11 +1,11 @@
 """The state in Redis: what is tracked, what is due, what is owed. Nothing else knows a key.
 
-Every change is one Lua script (`worker/lua/`), atomic and, where a claim precedes it, fenced: a
-settle with an old fencing number changes nothing. Times come from Redis's own clock, so workers
-with skewed clocks agree. The keys, below the deployment's prefix:
+Every change is one Lua script (`worker/lua/`), atomic and, where a claim precedes it, fenced: every
+settle (and every claim of a delivery) gives its record a new fencing number, and a settle that was
+decided on an older one changes nothing. Times come from Redis's own clock, so workers with skewed
+clocks agree. The keys, below the deployment's prefix:
 
     tracker:{account}:{id}      hash    state, fence, seq, tracked_at, deadline_at, terms, record
-    generation:{account}:{id}   string  the provider's object as last seen
     timeline:{account}:{id}     list    the newest 200 entries
     trackers:{account}:{state}  zset    IDs by seq: lists and counts
     card:{lane}                 hash    health of the account or receiver; an account's tokens
@@ -24,7 +24,8 @@ with skewed clocks agree. The keys, below the deployment's prefix:
     disabled                    hash    endpoints switched off: whom it concerns is yet to be told
     events                      stream  the newest 10,000 events, by ID
     expiry                      zset    entries of the lists above, by when they leave
-    seq, secret                 string  a counter; the signing secret that was made here
+    seq                         string  the last number given out: places in lists, fences
+    secret                      string  the signing secret that was made here
     bell, ends                  channel a sleeping lane has work; a tracker has ended
 """
 
@@ -94,8 +95,9 @@ class Store:
     async def secret(self, candidate: str) -> str:
         """Get the deployment's own signing secret, which is `candidate` if there was none."""
         name = self._scripts.key("secret")
-        kept = await self._redis.set(name, candidate, nx=True, get=True)
-        return kept.decode() if kept else candidate
+        await self._redis.set(name, candidate, nx=True)
+        kept: bytes = await self._redis.get(name)
+        return kept.decode()
 
     async def counts(self, accounts: list[str]) -> tuple[dict[str, int], dict[str, int]]:
         """Count trackers and deliveries by state, in constant time."""

@@ -45,7 +45,7 @@ class Bell:
             while True:
                 message = await subscription.get_message(timeout=QUIET_S)
                 if message:
-                    self.ring(message["data"].decode())
+                    self.ring(message["data"].decode(errors="replace"))
 
     def ring(self, name: str) -> None:
         """Wake all in this process who wait for `name`."""

@@ -1,14 +1,16 @@
 """How trackers and deliveries are written down in Redis, and read back.
 
 A tracker is a hash: what scripts decide by stands in fields of its own (state, fence, seq,
-tracked_at, deadline_at), what was agreed is `terms`, and all the rest is one JSON `record`.
-Defaults are left out: at a hundred thousand trackers every byte of them is a hundred kilobytes.
+tracked_at, deadline_at), what was agreed is `terms`, and all the rest, the provider's object
+included, is one packed `record`. Defaults are left out: at a hundred thousand trackers every byte
+of them is a hundred kilobytes.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -31,8 +33,8 @@ from worker.model import (
 )
 
 _TRACKER_APART = {
-    *("account", "generation_id", "state", "fence", "seq", "tracked_at", "deadline_at"),
-    *("terms", "generation"),
+    *("account", "generation_id", "state", "fence", "seq"),
+    *("tracked_at", "deadline_at", "terms"),
 }
 _DELIVERY_APART = {
     *("id", "state", "reason", "finished_at", "fence", "seq", "event_id", "endpoint"),
@@ -43,32 +45,55 @@ _ENDPOINT_IN_RECORD = ("events", "headers", "refresh_assets")
 
 def _plain_fields(kind: type, apart: set[str]) -> dict[str, Any]:
     """Map each field that belongs into the JSON to its default."""
-    return {f.name: f.default for f in fields(kind) if f.name not in apart}
+    return {
+        f.name: f.default if f.default_factory is MISSING else f.default_factory()
+        for f in fields(kind)
+        if f.name not in apart
+    }
 
 
 _TRACKER_FIELDS = _plain_fields(Tracker, _TRACKER_APART)
 _DELIVERY_FIELDS = _plain_fields(Delivery, _DELIVERY_APART)
-_TERMS_DEFAULTS = Terms(deadline_s=0)
-_TERMS_FIELDS = tuple(f.name for f in fields(Terms))
+_NO_TERMS = Terms(deadline_s=0)
+_TERMS_FIELDS = {f.name: getattr(_NO_TERMS, f.name) for f in fields(Terms)}
+
+# What records have in common, the most common at the end. It halves them once more, to below the
+# 512 bytes that a hash keeps compact. Never change it: what stands in Redis was packed with it.
+_COMMON = (
+    b'"failure_reason":"","last_error":"timeout 502 Bad Gateway","error_streak":1,"missing_count":'
+    b'"missing_since":1,"reason":"deadline","https://storage.googleapis.com/","status":"RUNNING",'
+    b'"SUCCEEDED","output":[{"type":"image","url":"photon-1","photon-flash-1","uni-1","ray-flash-2",'
+    b'"ray-3.2","1080p","10s","9:16","1:1","keyframes":{"frame0":{"type":"image","url":"https://'
+    b'"concepts":null,"callback_url":"https://","generation_type":"image","state":"queued",'
+    b'"completed","failed","finished_at":179"poll_errors":1,"provider":"luma-agents",'
+    b'{"provider":"luma","provider_state":"dreaming","model":"ray-2","type":"video","assets":{'
+    b'"video":"https://storage.cdn-luma.com/dream_machine/_result.mp4","image":"_thumb.jpg"},'
+    b'"progress_video":"_progress.mp4"},"polls":1,"looked_at":179,"seen_at":179,"created_at":179,'
+    b'"next_poll_at":179,"generation":{"id":"","generation_type":"video","state":"dreaming",'
+    b'"failure_reason":null,"created_at":"202-0-1T0:0:0.Z","assets":null,"model":"ray-2",'
+    b'"request":{"generation_type":"video","model":"ray-2","prompt":"","aspect_ratio":"16:9",'
+    b'"loop":false,"keyframes":null,"callback_url":null,"resolution":"720p","duration":"5s"}}}'
+)
 
 
 def _written(thing: object, defaults: Mapping[str, Any]) -> bytes:
     values = ((name, getattr(thing, name)) for name in defaults)
-    return to_json({name: v for name, v in values if v and v != defaults[name]})
+    return to_json({name: v for name, v in values if v != defaults[name]})
 
 
 def terms_to_json(terms: Terms) -> bytes:
     """Write terms down so that equal terms give equal bytes."""
-    values = ((name, getattr(terms, name)) for name in _TERMS_FIELDS)
-    kept = {name: v for name, v in values if v != getattr(_TERMS_DEFAULTS, name)}
-    for name in ("metadata", "headers"):
-        if name in kept:
-            kept[name] = _sorted(kept[name])
-    return to_json(kept)
+    return to_json(
+        {
+            name: _sorted(value)
+            for name, default in _TERMS_FIELDS.items()
+            if (value := getattr(terms, name)) != default
+        }
+    )
 
 
 def _sorted(value: Any) -> Any:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {k: _sorted(value[k]) for k in sorted(value)}
     if isinstance(value, list):
         return [_sorted(v) for v in value]
@@ -83,28 +108,42 @@ def terms_from_json(text: bytes) -> Terms:
     return Terms(**{"deadline_s": 0.0, **kept})
 
 
-def tracker_to_json(tracker: Tracker) -> bytes:
+def new_record(provider: str) -> bytes:
+    """Write down the `record` of a tracker of which nothing else is known."""
+    return _packed(to_json({"provider": provider}))
+
+
+def tracker_to_record(tracker: Tracker) -> bytes:
     """Write down a tracker's `record`: all but what the hash keeps apart."""
-    return _written(tracker, _TRACKER_FIELDS)
+    return _packed(_written(tracker, _TRACKER_FIELDS))
 
 
-def tracker_from_hash(
-    account: str, generation_id: str, row: Mapping[bytes, bytes], generation: bytes | None = None
-) -> Tracker:
-    """Read a tracker back from its hash (and its generation, where that was fetched)."""
-    record = from_json(row[b"record"])
+def _packed(text: bytes) -> bytes:
+    packer = zlib.compressobj(zdict=_COMMON)
+    return packer.compress(text) + packer.flush()
+
+
+def _unpacked(packed: bytes) -> bytes:
+    return zlib.decompressobj(zdict=_COMMON).decompress(packed)
+
+
+def tracker_from_hash(account: str, generation_id: str, row: Mapping[bytes, bytes]) -> Tracker:
+    """Read a tracker back from its hash."""
+    record = from_json(_unpacked(row[b"record"]))
     if "reason" in record:
         record["reason"] = Reason(record["reason"])
+    state, tracked_at = State(row[b"state"].decode()), int(row[b"tracked_at"])
+    if state is State.TRACKING:  # before its first look it is due at once
+        record.setdefault("next_poll_at", tracked_at)
     return Tracker(
         account=account,
         generation_id=generation_id,
-        state=State(row[b"state"].decode()),
+        state=state,
         terms=terms_from_json(row[b"terms"]),
         fence=int(row[b"fence"]),
         seq=int(row[b"seq"]),
-        tracked_at=int(row[b"tracked_at"]),
-        deadline_at=int(float(row[b"deadline_at"])),
-        generation=from_json(generation) if generation else None,
+        tracked_at=tracked_at,
+        deadline_at=int(row[b"deadline_at"]),
         **record,
     )
 

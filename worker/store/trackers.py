@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-
-from pydantic_core import to_json
 
 from worker.model import (
     Entry,
@@ -65,32 +63,34 @@ class Trackers:
         self._key = scripts.key
 
     async def track(
-        self, account: str, provider: str, wanted: Sequence[tuple[str, Terms]]
+        self,
+        account: str,
+        provider: str,
+        wanted: Sequence[tuple[str, Terms]],
+        *,
+        now: int | None = None,
     ) -> Tracked:
-        """Track generations of one account, in one atomic step."""
-        args: list[Any] = [account, ms(ALIVE_S), to_json({"provider": provider})]
+        """Track up to 1,000 generations of one account, in one atomic step."""
+        args: list[Any] = [account, ms(ALIVE_S), records.new_record(provider)]
         for generation_id, terms in wanted:
             args += (generation_id, records.terms_to_json(terms), ms(terms.deadline_s))
-        now, must_start, outcomes = await self._scripts.run("track", *args)
-        return Tracked(now, [each.decode() for each in outcomes], bool(must_start))
+        at, must_start, outcomes = await self._scripts.run("track", *args, now=now)
+        return Tracked(at, [each.decode() for each in outcomes], bool(must_start))
 
     async def get(self, account: str, generation_id: str) -> Tracker | None:
-        """Read a tracker with its generation, or None."""
+        """Read a tracker, or None."""
         found = await self.get_many([(account, generation_id)])
         return found[0] if found else None
 
     async def get_many(self, names: Sequence[tuple[str, str]]) -> list[Tracker]:
-        """Read trackers with their generations, leaving out those that are no longer kept."""
+        """Read trackers, leaving out those that are no longer kept."""
         pipe = self._redis.pipeline(transaction=False)
         for account, generation_id in names:
             pipe.hgetall(self._key(f"tracker:{account}:{generation_id}"))
-            pipe.get(self._key(f"generation:{account}:{generation_id}"))
-        answers = await pipe.execute()
+        rows = await pipe.execute()
         return [
-            records.tracker_from_hash(account, generation_id, row, generation)
-            for (account, generation_id), row, generation in zip(
-                names, answers[::2], answers[1::2], strict=True
-            )
+            records.tracker_from_hash(account, generation_id, row)
+            for (account, generation_id), row in zip(names, rows, strict=True)
             if row
         ]
 
@@ -118,14 +118,16 @@ class Trackers:
         entries: list[bytes] = await self._redis.lrange(name, 0, -1)  # type: ignore[misc]
         return [records.entry_from_json(each) for each in entries]
 
-    async def hurry(self, account: str, generation_id: str) -> tuple[State | None, bool]:
+    async def hurry(
+        self, account: str, generation_id: str, *, now: int | None = None
+    ) -> tuple[State | None, bool]:
         """Make a tracker's next look due now.
 
         Returns:
             Its state (None: no such tracker) and whether the caller must start the lane's drain.
         """
         args = (account, generation_id, ms(ALIVE_S))
-        state, must_start = await self._scripts.run("hurry", *args)
+        state, must_start = await self._scripts.run("hurry", *args, now=now)
         return (State(state.decode()) if state else None), bool(must_start)
 
     async def claim(
@@ -172,11 +174,11 @@ class Trackers:
         event: NewEvent | None = None,
         now: int | None = None,
     ) -> tuple[bool, str]:
-        """Write what a look made of a tracker, with its event, unless the claim is stale.
+        """Write what a look made of a tracker, with its event, unless it was settled meanwhile.
 
         Args:
             after: the tracker as it is now, with the fence of its claim.
-            generation: the provider's object, if it was seen.
+            generation: the provider's object, if it was seen; else it stays as `after` has it.
             health: the account's health after the answer, with the version it was claimed under.
             entries: for the timeline.
             event: to be born in the same step.
@@ -185,10 +187,10 @@ class Trackers:
         Returns:
             Whether it was written, and the lane whose drain the caller must start ('' = none).
         """
+        known = after if generation is None else replace(after, generation=generation)
         args = [
             *(after.account, after.generation_id, after.fence, after.state.value),
-            *(records.tracker_to_json(after), after.next_poll_at or 0),
-            b"" if generation is None else to_json(generation),
+            *(records.tracker_to_record(known), after.next_poll_at or 0),
             *(self._scripts.retention_ms, ms(ALIVE_S)),
             *records.health_args(health),
             *(len(entries), *map(records.entry_to_json, entries)),

@@ -1,0 +1,282 @@
+"""The commands of whoever runs Dreamhook, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from standardwebhooks import Webhook
+
+from tests.cli.conftest import COMMAND, FakeApi, Run
+from worker.simulator import BASE_PATH
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+PATIENCE_S = 20
+
+Process = subprocess.Popen[str]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Nothing configured, and a data directory of one's own."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DREAMHOOK_", "LUMA"))
+    }
+    return inherited | {"DREAMHOOK_DATA": str(tmp_path / "data"), "DREAMHOOK_PORT": "0"}
+
+
+@contextmanager
+def started(environment: dict[str, str], *arguments: str) -> Iterator[Process]:
+    """Run a command; it is told to stop at the end, and killed if it does not."""
+    child = subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        try:
+            yield child
+        finally:
+            child.terminate()
+            try:
+                child.wait(PATIENCE_S)
+            finally:
+                child.kill()
+
+
+def ended(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def heard(stream: Any, pattern: str) -> re.Match[str]:
+    """Read lines until one fits."""
+    for line in stream:
+        found = re.search(pattern, line)
+        if found:
+            return found
+    raise AssertionError(f"nothing said {pattern!r}")
+
+
+def lines(output: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+# --- listen ---------------------------------------------------------------------------------------
+
+
+def signed(body: str, event_id: str = "evt_1") -> dict[str, str]:
+    now = datetime.now(UTC)
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(SECRET).sign(event_id, now, body),
+    }
+
+
+def test_listen_prints_a_line_for_each_webhook(environment: dict[str, str]) -> None:
+    body = json.dumps({"type": "generation.failed", "data": {"generation_id": "g-1"}})
+    with (
+        started(environment, "listen", "--port", "0", "--secret", SECRET) as child,
+        httpx.Client(trust_env=False) as http,
+    ):
+        url = heard(child.stderr, r"http://\S+")[0]
+        answers = [
+            http.post(url, content=body, headers=headers).status_code
+            for headers in (signed(body), signed(body), signed(f"{body} "))
+        ]
+        child.send_signal(signal.SIGINT)
+        output, _ = child.communicate(timeout=PATIENCE_S)
+    assert answers == [200, 200, 401]
+    first, again, forged = lines(output)
+    assert (first["id"], first["verified"], first["duplicate"]) == ("evt_1", True, False)
+    assert first["body"]["type"] == "generation.failed"
+    assert (again["verified"], again["duplicate"]) == (True, True)
+    assert (forged["verified"], forged["answer"]) == (False, 401)
+    assert child.returncode == 0
+
+
+def test_listen_takes_the_secret_of_the_environment(environment: dict[str, str]) -> None:
+    with started(
+        environment | {"DREAMHOOK_WEBHOOK_SECRET": SECRET}, "listen", "--port", "0"
+    ) as child:
+        assert heard(child.stderr, r"http://\S+ until Ctrl-C")
+
+
+def test_listen_without_a_secret_says_where_to_get_it(environment: dict[str, str]) -> None:
+    it = ended(environment, "listen", "--port", "0")
+    assert it.returncode == 2
+    assert "$(dreamhook secret)" in it.stderr
+
+
+def test_listen_on_a_taken_port_is_one_clear_line(environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        it = ended(environment, "listen", "--port", port, "--secret", SECRET)
+    assert it.returncode == 1
+    assert len(it.stderr.splitlines()) == 1
+    assert "Choose another port" in it.stderr
+
+
+def test_listen_ends_when_nobody_reads_what_it_prints(environment: dict[str, str]) -> None:
+    body = "{}"
+    with (
+        started(environment, "listen", "--port", "0", "--secret", SECRET) as child,
+        httpx.Client(trust_env=False) as http,
+    ):
+        url = heard(child.stderr, r"http://\S+")[0]
+        assert child.stdout
+        assert child.stderr
+        child.stdout.close()
+        http.post(url, content=body, headers=signed(body))
+        assert child.wait(PATIENCE_S) == 1
+        assert child.stderr.read() == ""
+
+
+# --- simulate, check, secret ----------------------------------------------------------------------
+
+
+def test_simulate_with_a_wrong_fault_says_how_it_is_written(run: Run) -> None:
+    it = run("simulate", "--port", "0", "--fault", "get:gremlins")
+    assert it.code == 2
+    assert "call:kind" in it.err
+
+
+def test_check_prints_the_settings_without_their_secrets(environment: dict[str, str]) -> None:
+    it = ended(environment | {"LUMAAI_API_KEY": "luma-key-1"}, "check")
+    assert (it.returncode, it.stderr) == (0, "")
+    found = lines(it.stdout)
+    port = {"setting": "DREAMHOOK_PORT", "value": "0", "source": "environment"}
+    assert port in found
+    assert [each["check"] for each in found if "check" in each] == [
+        "settings",
+        "redis",
+        "account luma",
+    ]
+    assert {each["verdict"] for each in found if "check" in each} == {"ok"}
+    assert "luma-key-1" not in it.stdout
+
+
+def test_check_without_an_account_warns_and_says_how_to_add_one(
+    environment: dict[str, str],
+) -> None:
+    it = ended(environment, "check")
+    assert it.returncode == 0
+    warning = lines(it.stdout)[-1]
+    assert (warning["check"], warning["verdict"]) == ("accounts", "warning")
+    assert "LUMAAI_API_KEY=" in warning["detail"]
+
+
+def test_check_names_every_setting_that_cannot_be_used(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAMHOOK_PORT", "eighty")
+    monkeypatch.setenv("DREAMHOOK_RETENTION", "1")
+    it = run("check")
+    assert it.code == 1
+    assert [each["verdict"] for each in it.lines] == ["problem", "problem"]
+    assert "DREAMHOOK_PORT='eighty'" in it.lines[0]["detail"]
+
+
+def test_check_without_a_redis_is_code_1(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAMHOOK_REDIS_URL", "redis://127.0.0.1:1")
+    it = run("check")
+    assert it.code == 1
+    verdicts = {each["check"]: each["verdict"] for each in it.lines if "check" in each}
+    assert verdicts["redis"] == "problem"
+
+
+def test_the_secret_is_made_once(environment: dict[str, str]) -> None:
+    first, again = (ended(environment, "secret") for _ in range(2))
+    assert re.fullmatch(r"whsec_\S+\n", first.stdout)
+    assert again.stdout == first.stdout
+
+
+# --- up -------------------------------------------------------------------------------------------
+
+
+def test_up_on_a_taken_port_is_one_clear_line(environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        settings = {"DREAMHOOK_PORT": port, "LUMAAI_API_KEY": "key"}
+        it = ended(environment | settings, "up")
+    assert it.returncode == 1
+    assert len(it.stderr.splitlines()) == 1
+    assert "DREAMHOOK_PORT" in it.stderr
+
+
+def test_up_without_an_account_starts_and_says_how_to_add_one(environment: dict[str, str]) -> None:
+    with started(environment, "up") as child:
+        assert heard(child.stderr, r"LUMAAI_API_KEY=")
+        url = heard(child.stderr, r'"url":"(http://[^"]+)"')[1]
+        refused = ended(environment | {"DREAMHOOK_URL": url}, "track", "g-1")
+    assert refused.returncode == 1
+    assert "no account 'luma'" in refused.stderr
+    assert child.returncode == 0
+
+
+def test_from_an_id_to_a_webhook_on_one_machine(environment: dict[str, str]) -> None:
+    with ExitStack() as stack:
+        luma = stack.enter_context(started(environment, "simulate", "--port", "0"))
+        base_url = heard(luma.stdout, rf"http://\S+{BASE_PATH}")[0]
+        settings = {
+            "LUMAAI_API_KEY": "key",
+            "LUMAAI_BASE_URL": base_url,
+            "DREAMHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
+        }
+        up = stack.enter_context(started(environment | settings, "up"))
+        url = heard(up.stderr, r'"url":"(http://[^"]+)"')[1]
+        environment["DREAMHOOK_URL"] = url
+        secret = ended(environment, "secret").stdout.strip()
+        listen = stack.enter_context(
+            started(environment, "listen", "--port", "0", "--secret", secret)
+        )
+        receiver = heard(listen.stderr, r"http://\S+")[0]
+        script = {"id": "dream-1", "queued_s": 0, "dreaming_s": 0, "outcome": "completed"}
+        httpx.post(
+            f"{base_url.removesuffix(BASE_PATH)}/_simulator/generations",
+            json=script,
+            trust_env=False,
+        ).raise_for_status()
+
+        tracked = ended(environment, "track", "dream-1", "--callback-url", receiver, "--wait")
+
+        assert (tracked.returncode, tracked.stderr) == (0, "")
+        assert lines(tracked.stdout)[0]["state"] == "completed"
+        webhook = json.loads(listen.stdout.readline() if listen.stdout else "{}")
+        assert (webhook["verified"], webhook["body"]["type"]) == (True, "generation.completed")
+        assert webhook["body"]["data"]["generation_id"] == "dream-1"
+        listed = lines(ended(environment, "list").stdout)
+        assert [each["generation_id"] for each in listed] == ["dream-1"]
+        assert ended(environment, "check").returncode == 0
+        assert up.poll() is None, "check and secret left it alone"
+        until = time.monotonic() + PATIENCE_S
+        while lines(ended(environment, "get", "dream-1", "--timeline").stdout)[-1]["kind"] != (
+            "attempt"
+        ):
+            assert time.monotonic() < until

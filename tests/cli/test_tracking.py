@@ -1,0 +1,307 @@
+"""The commands of a user on a pipe, against an API that says what it is told to say."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import FakeApi, Run
+from worker.cli.tracking import ids_of, terms_of
+from worker.errors import InvalidInputError
+
+
+def tracker(generation_id: str = "g-1", **fields: Any) -> dict[str, Any]:
+    return {"account": "luma", "generation_id": generation_id, "state": "tracking"} | fields
+
+
+def tracked(body: Any) -> tuple[int, Any]:
+    """Answer a batch: IDs that begin with "bad" are refused."""
+
+    def outcome(item: dict[str, Any]) -> dict[str, Any]:
+        name = item["generation_id"]
+        shown = {"account": item["account"], "generation_id": name}
+        if name.startswith("bad"):
+            return shown | {"status": 422, "error": {"title": "Unusable", "detail": "is no ID"}}
+        return shown | {"status": 202, "tracker": tracker(name)}
+
+    return 200, {"results": [outcome(item) for item in body["trackers"]]}
+
+
+# --- track ----------------------------------------------------------------------------------------
+
+
+def test_track_sends_what_was_typed_and_prints_a_line_for_each(api: FakeApi, run: Run) -> None:
+    api.answers["POST /v1/trackers"] = tracked
+
+    ended = run(
+        "track", "g-1", "g-2", "--account", "studio", "--callback-url", "https://example.com/hook",
+        "--event", "completed", "--event", "generation.updated", "--deadline", "90",
+        "--metadata", "shot=12", "--metadata", '{"n": 1}',
+    )  # fmt: skip
+
+    assert (ended.code, ended.err) == (0, "")
+    assert [each["generation_id"] for each in ended.lines] == ["g-1", "g-2"]
+    terms = {
+        "account": "studio",
+        "callback_url": "https://example.com/hook",
+        "events": ["generation.completed", "generation.updated"],
+        "metadata": {"shot": "12", "n": 1},
+        "deadline_s": 90.0,
+    }
+    assert api.asked[0][1] == {
+        "trackers": [terms | {"generation_id": "g-1"}, terms | {"generation_id": "g-2"}]
+    }
+
+
+def test_track_sends_only_what_was_typed(api: FakeApi, run: Run) -> None:
+    api.answers["POST /v1/trackers"] = tracked
+    run("track", "g-1")
+    assert api.asked[0][1] == {"trackers": [{"account": "luma", "generation_id": "g-1"}]}
+
+
+def test_one_bad_id_is_an_error_and_the_others_are_tracked(api: FakeApi, run: Run) -> None:
+    api.answers["POST /v1/trackers"] = tracked
+
+    ended = run("track", "g-1", "bad-1", "g-2")
+
+    assert ended.code == 1
+    assert ended.err == "dreamhook: bad-1: is no ID\n"
+    assert [each.get("state") for each in ended.lines] == ["tracking", None, "tracking"]
+    assert ended.lines[1] == {
+        "account": "luma",
+        "generation_id": "bad-1",
+        "error": {"title": "Unusable", "detail": "is no ID"},
+    }
+
+
+def test_many_bad_ids_are_counted_rather_than_listed(api: FakeApi, run: Run) -> None:
+    api.answers["POST /v1/trackers"] = tracked
+    ended = run("track", *(f"bad-{n}" for n in range(25)))
+    assert ended.code == 1
+    assert len(ended.err.splitlines()) == 11
+    assert "25 in all could not be tracked" in ended.err
+
+
+def test_ids_come_from_a_file_too(api: FakeApi, run: Run, tmp_path: Path) -> None:
+    api.answers["POST /v1/trackers"] = tracked
+    file = tmp_path / "ids.txt"
+    file.write_bytes(b"g-2\r\n\n  # not this one\n g-3 \n\xff\n")
+
+    run("track", "g-1", "--file", str(file))
+
+    sent = [each["generation_id"] for each in api.asked[0][1]["trackers"]]
+    assert sent == ["g-1", "g-2", "g-3", "\N{REPLACEMENT CHARACTER}"]
+
+
+def test_ids_come_from_the_standard_input_too(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.answers["POST /v1/trackers"] = tracked
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"g-1\ng-2")))
+    assert [each["generation_id"] for each in run("track", "--file", "-").lines] == ["g-1", "g-2"]
+
+
+def test_track_can_wait_and_tells_the_outcome(api: FakeApi, run: Run) -> None:
+    api.answers["POST /v1/trackers"] = tracked
+    api.answers["GET /v1/trackers/luma/g-1"] = (200, tracker(state="completed"))
+    api.answers["GET /v1/trackers/luma/g-2"] = (200, tracker("g-2", state="failed"))
+
+    ended = run("track", "g-1", "g-2", "--wait")
+
+    assert ended.code == 3
+    assert [each["state"] for each in ended.lines] == ["completed", "failed"]
+
+
+# --- the command line, read -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["track"], "ID: give at least one"),
+        (["track", "g-1", "--event", "done"], "'done' is none of completed, failed"),
+        (["track", "g-1", "--metadata", "shot"], "'shot' is not key=value"),
+        (["track", "g-1", "--metadata", "{shot: 12}"], "is not JSON"),
+        (["track", "g-1", "--metadata", '{"n": NaN}'], "it has no NaN"),
+        (["track", "g-1", "--deadline", "nan"], "--deadline: must be a number"),
+        (["track", "g-1", "--deadline", "soon"], "'--deadline'"),
+        (["track", "--file", "/no/such/file"], "No such file"),
+        (["get"], "Missing argument 'ID'. Try: dreamhook get --help"),
+        (["get", "a/b"], "must not be empty or contain a slash"),
+        (["list", "--state", "done"], "'done' is not one of 'tracking'"),
+        (["list", "--limit", "0"], "'--limit'"),
+        (["track", "g-1", "--callback"], "No such option"),
+        (["frobnicate"], "No such command 'frobnicate'. Try: dreamhook --help"),
+    ],
+)
+def test_a_command_line_that_cannot_be_used_is_one_line_and_code_2(
+    api: FakeApi, run: Run, arguments: list[str], message: str
+) -> None:
+    ended = run(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert message in ended.err
+    assert ended.err.startswith("dreamhook: ")
+    assert len(ended.err.splitlines()) == 1
+    assert not api.asked
+
+
+def test_later_metadata_wins_and_a_value_may_have_anything_in_it() -> None:
+    terms = terms_of(None, [], ["a=1", '{"a": 2, "b": [3]}', "c=x=y {}"], None)
+    assert terms == {"metadata": {"a": 2, "b": [3], "c": "x=y {}"}}
+
+
+def test_an_id_that_is_no_text_is_made_one_that_can_be_sent() -> None:
+    assert list(ids_of(["g-\udcff"], None)) == ["g-?"]
+
+
+def test_a_file_without_ids_is_not_enough() -> None:
+    with pytest.raises(InvalidInputError, match="at least one"):
+        ids_of([], ["\n", "# none\n"])
+
+
+# --- get, list, cancel ----------------------------------------------------------------------------
+
+
+def test_get_prints_the_tracker_as_it_is(api: FakeApi, run: Run) -> None:
+    shown = tracker(generation={"id": "g-1", "prompt": "ein Böötchen\u2028"}, assets={})
+    api.answers["GET /v1/trackers/luma/g-1"] = (200, shown)
+    ended = run("get", "g-1")
+    assert ended.lines == [shown]
+    assert ended.out.isascii()
+
+
+def test_get_can_look_first(api: FakeApi, run: Run) -> None:
+    api.answers["GET /v1/trackers/luma/g-1"] = (200, tracker())
+    run("get", "g-1", "--fresh")
+    assert api.asked == [("GET /v1/trackers/luma/g-1", "fresh=true")]
+
+
+def test_get_can_tell_what_happened(api: FakeApi, run: Run) -> None:
+    entries = [{"at": "2026-01-01T00:00:00.000Z", "kind": "tracked"}]
+    api.answers["GET /v1/trackers/luma/g-1/timeline"] = (200, {"items": entries})
+    assert run("get", "g-1", "--timeline").lines == entries
+
+
+def test_list_asks_for_what_fits_and_ends_at_the_limit(api: FakeApi, run: Run) -> None:
+    page = {"items": [tracker(f"g-{n}") for n in range(3)], "next_cursor": "more"}
+    api.answers["GET /v1/trackers"] = (200, page)
+
+    ended = run(
+        "list", "--limit", "2", "--state", "failed", "--account", "luma", "--model", "ray-2"
+    )
+
+    assert [each["generation_id"] for each in ended.lines] == ["g-0", "g-1"]
+    assert api.asked == [
+        ("GET /v1/trackers", "state=failed&account=luma&model=ray-2&limit=3"),
+    ]
+
+
+def test_list_can_go_through_all(api: FakeApi, run: Run) -> None:
+    def page(query: str) -> tuple[int, Any]:
+        start = int(query.partition("cursor=")[2] or 0)
+        items = [tracker(f"g-{n}") for n in range(start, start + 500)]
+        return 200, {"items": items, "next_cursor": str(start + 500) if start < 1000 else None}
+
+    api.answers["GET /v1/trackers"] = page
+    assert len(run("list", "--all").lines) == 1500
+
+
+def test_cancel_prints_what_each_is_now(api: FakeApi, run: Run) -> None:
+    api.answers["DELETE /v1/trackers/luma/g-1"] = (200, tracker(state="canceled"))
+    api.answers["DELETE /v1/trackers/luma/g-2"] = (200, tracker("g-2", state="completed"))
+    ended = run("cancel", "g-1", "g-2")
+    assert ended.code == 0
+    assert [each["state"] for each in ended.lines] == ["canceled", "completed"]
+
+
+# --- wait -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("completed", 0), ("failed", 3), ("expired", 4), ("canceled", 5)]
+)
+def test_wait_exits_by_the_outcome(api: FakeApi, run: Run, state: str, code: int) -> None:
+    api.answers["GET /v1/trackers/luma/g-1"] = (200, tracker(state=state))
+    ended = run("wait", "g-1")
+    assert ended.code == code
+    assert ended.lines[0]["state"] == state
+
+
+def test_wait_exits_with_124_when_the_time_is_up(api: FakeApi, run: Run) -> None:
+    api.answers["GET /v1/trackers/luma/g-1"] = (200, tracker())
+    ended = run("wait", "g-1", "--timeout", "0")
+    assert ended.code == 124
+    assert ended.lines == [tracker()]
+
+
+def test_wait_for_several_exits_with_the_first_that_did_not_complete(
+    api: FakeApi, run: Run
+) -> None:
+    for name, state in (("g-1", "completed"), ("g-2", "expired"), ("g-3", "failed")):
+        api.answers[f"GET /v1/trackers/luma/{name}"] = (200, tracker(name, state=state))
+    ended = run("wait", "g-1", "g-2", "g-3")
+    assert ended.code == 4
+    assert len(ended.lines) == 3
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def test_what_the_api_refuses_is_one_line_and_code_1(api: FakeApi, run: Run) -> None:
+    refusal = {"title": "Not Found", "detail": "g-1 is not tracked."}
+    api.answers["GET /v1/trackers/luma/g-1"] = (404, refusal)
+    ended = run("get", "g-1")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == "dreamhook: g-1 is not tracked. (HTTP 404)\n"
+
+
+def test_an_api_that_is_away_is_told_with_what_to_do(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAMHOOK_URL", "http://127.0.0.1:1")
+    ended = run("list")
+    assert ended.code == 1
+    assert "Cannot reach Dreamhook at http://127.0.0.1:1" in ended.err
+    assert "DREAMHOOK_URL" in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_the_key_of_the_environment_is_sent(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAMHOOK_API_KEY", "key-1")
+    api.answers["GET /v1/trackers"] = (200, {"items": [], "next_cursor": None})
+    assert run("list").code == 0
+    assert api.authorization == "Bearer key-1"
+
+
+@pytest.mark.parametrize(("key", "wanted"), [("", "wants a key"), ("key-1", "wants another key")])
+def test_a_missing_and_a_wrong_key_are_told_with_what_to_set(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch, key: str, wanted: str
+) -> None:
+    monkeypatch.setenv("DREAMHOOK_API_KEY", key)
+    api.answers["GET /v1/trackers"] = (401, {"title": "Unauthorized", "detail": "no"})
+    ended = run("list")
+    assert ended.code == 1
+    assert wanted in ended.err
+    assert "DREAMHOOK_API_KEY" in ended.err
+
+
+def test_a_setting_that_cannot_be_used_is_code_1(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAMHOOK_URL", "localhost")
+    ended = run("list")
+    assert ended.code == 1
+    assert "DREAMHOOK_URL='localhost'" in ended.err
+
+
+def test_an_error_cannot_rewrite_the_terminal(api: FakeApi, run: Run) -> None:
+    api.answers["GET /v1/trackers"] = (400, {"title": "Bad", "detail": "\x1b[2Jgone\u202e"})
+    ended = run("list")
+    assert "gone" in ended.err
+    assert not {"\x1b", "\u202e"} & set(ended.err)

@@ -1,0 +1,266 @@
+"""A process that dies before or after any one of its Redis commands: all of them are tried.
+
+Whatever a process has done stands in Redis, so to die between two commands is to be killed at any
+instruction between them. Here that happens inside the test's process, which makes it cheap enough
+to try every place; real processes are killed next door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, cast
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+
+from worker import addresses, policy, schedule, signing
+from worker.courier import Courier
+from worker.egress import Egress
+from worker.embedded import EmbeddedRedis
+from worker.model import (
+    Account,
+    Answer,
+    DeliveryState,
+    Missing,
+    Progress,
+    Replied,
+    Reply,
+    Seen,
+    State,
+    Terms,
+)
+from worker.poller import Poller
+from worker.store import Store
+
+PREFIX = "test"
+LEASE_S = 0.05
+LOST = 3
+"""So many posts may be in vain: all that a process had in hand when it died."""
+GOOD, FLAKY = "https://good.example.com/hook", "https://flaky.example.com/hook"
+ALL_EVENTS = ("generation.completed", "generation.failed", "generation.updated")
+TERMS = {
+    "completes": Terms(deadline_s=60, callback_url=GOOD),
+    "changes": Terms(deadline_s=60, callback_url=GOOD, events=ALL_EVENTS),
+    "fails": Terms(deadline_s=60, callback_url=FLAKY),
+    "missing": Terms(deadline_s=60),
+}
+ENDS = {
+    "completes": State.COMPLETED,
+    "changes": State.COMPLETED,
+    "fails": State.FAILED,
+    "missing": State.EXPIRED,
+}
+
+
+class KilledError(BaseException):
+    """The process is no more. No `except Exception` can save it."""
+
+
+@dataclass
+class Fate:
+    """When a process dies: before or after its n-th command. What it does later has no effect."""
+
+    nth: int | None = None
+    after: bool = False
+    commands: int = 0
+    dead: bool = False
+
+    async def meet(self, command: Callable[[], Awaitable[Any]]) -> Any:
+        if self.dead:
+            raise KilledError
+        self.commands += 1
+        mine = self.commands == self.nth
+        self.dead = mine and not self.after
+        answer = None if self.dead else await command()
+        self.dead = self.dead or mine
+        if self.dead:
+            raise KilledError
+        return answer
+
+
+class MortalRedis(Redis):
+    """A client in a process that may die."""
+
+    fate: Fate
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        return await self.fate.meet(partial(super().execute_command, *args, **options))
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:  # noqa: FBT001, FBT002 - redis-py's
+        pipe = super().pipeline(transaction, shard_hint)
+        execute = pipe.execute
+
+        async def mortal() -> Any:
+            return await self.fate.meet(execute)
+
+        pipe.execute = mortal  # type: ignore[method-assign, assignment]
+        return pipe
+
+
+@dataclass
+class Outside:
+    """The provider and the receivers, who live through it all, and what they have seen."""
+
+    looks: Counter[str] = field(default_factory=Counter)
+    posts: list[tuple[str, bytes]] = field(default_factory=list)
+
+    async def get_generation(self, generation_id: str) -> Answer:
+        self.looks[generation_id] += 1
+        match generation_id:
+            case "missing":
+                return Missing("404 Not Found")
+            case "fails":
+                return Seen(progress=Progress.FAILED, provider_state="failed")
+            case "changes" if self.looks[generation_id] == 1:
+                return Seen(progress=Progress.RUNNING, provider_state="dreaming")
+        return Seen(progress=Progress.COMPLETED, provider_state="completed")
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        self.posts.append((headers["webhook-id"], body))
+        times = sum(event_id == headers["webhook-id"] for event_id, _ in self.posts)
+        return Replied(status=500 if url == FLAKY and times == 1 else 200, duration_ms=1)
+
+
+@dataclass
+class Process:
+    """A worker without its arq: whatever it was to start dies with it."""
+
+    redis: MortalRedis
+    outside: Outside
+    to_start: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.redis, prefix=PREFIX, retention_s=600, lease_s=LEASE_S)
+        account = Account(
+            name="luma", provider="luma", api_key="", base_url="", polls_per_second=1000
+        )
+
+        async def start(lane: str) -> None:
+            self.to_start.append(lane)
+
+        client = cast("Any", self.outside)
+        self.poller = Poller(self.store, {"luma": account}, {"luma": client}, start)
+        secret = signing.new_secret(bytes(32))
+        egress = cast("Egress", self.outside)
+        self.courier = Courier(self.store, egress, secrets=[secret], schedule=[0.02, 0.02])
+
+    async def live(self) -> bool:
+        """Track and work until nothing is left to do; False if it was killed on the way."""
+        try:
+            if not await self.store.trackers.get("luma", "completes"):  # not acknowledged yet
+                tracked = await self.store.trackers.track("luma", "luma", list(TERMS.items()))
+                assert tracked.must_start
+                self.to_start.append("poll:luma")
+            async with asyncio.timeout(10):
+                while not await self.is_over():
+                    await self.work()
+        except KilledError:
+            return False
+        return True
+
+    async def is_over(self) -> bool:
+        tracked, owed = await self.store.counts(["luma"])
+        return not tracked["tracking"] and not owed["pending"]
+
+    async def work(self) -> None:
+        started, self.to_start = self.to_start, []
+        drains = [self.drain(lane) for lane in started or await self.store.lanes.stage()]
+        outcomes = await asyncio.gather(*drains, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        await asyncio.sleep(0 if drains else 0.005)
+
+    async def drain(self, lane: str) -> None:
+        stopping = asyncio.Event()
+        if lane.startswith("poll:"):
+            must_start = await self.poller.drain("luma", lane, stopping)
+        else:
+            must_start = await self.courier.drain(lane, stopping)
+        if must_start:
+            self.to_start.append(lane)
+
+
+@pytest.fixture
+async def redis(embedded: EmbeddedRedis) -> AsyncIterator[MortalRedis]:
+    redis = MortalRedis.from_url(embedded.url)
+    redis.fate = Fate()
+    await redis.flushall()
+    yield redis
+    await redis.aclose()
+
+
+@pytest.fixture(autouse=True)
+def _fast_motion(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("trackers", "lanes", "deliveries"):
+        monkeypatch.setattr(f"worker.store.{module}.ALIVE_S", LEASE_S)
+    monkeypatch.setattr("worker.drain.HEARTBEAT_S", LEASE_S / 4)
+    monkeypatch.setattr(schedule, "SHORTEST_GAP_S", 0.01)
+    monkeypatch.setattr(schedule, "SHARE_OF_AGE", 0.0)
+    monkeypatch.setattr(policy, "MISSING_GRACE_S", 0.02)
+    monkeypatch.setattr(policy, "MISSING_GAPS_S", (0.005, 0.005))
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_wherever_a_process_dies_the_next_one_keeps_every_promise(
+    redis: MortalRedis, *, after: bool
+) -> None:
+    nth, survived = 0, False
+    while not survived:
+        nth += 1
+        redis.fate = Fate()
+        await redis.flushall()
+        outside = Outside()
+        redis.fate = Fate(nth, after=after)
+        survived = await Process(redis, outside).live()
+
+        redis.fate = Fate()
+        assert await Process(redis, outside).live()
+
+        await assert_all_is_well(redis, outside, f"died {'after' if after else 'before'} {nth}")
+    assert nth > 25
+
+
+async def assert_all_is_well(redis: MortalRedis, outside: Outside, story: str) -> None:
+    store = Store(redis, prefix=PREFIX, retention_s=600)
+    trackers = await store.trackers.get_many([("luma", name) for name in TERMS])
+    assert {each.generation_id: each.state for each in trackers} == ENDS, story
+
+    events = await born(redis)
+    told = Counter((body["data"]["generation_id"], body["type"]) for body in events.values())
+    seen_changing = told.pop(("changes", "generation.updated"), 0)
+    assert seen_changing <= 1, story  # nobody may have seen that state and lived
+    assert told == {
+        ("completes", "generation.completed"): 1,
+        ("changes", "generation.completed"): 1,
+        ("fails", "generation.failed"): 1,
+        ("missing", "generation.expired"): 1,
+    }, story
+
+    ids = await store.deliveries.ids(list(DeliveryState), before=None, limit=100)
+    deliveries = await store.deliveries.get_many([name for _, name in ids])
+    delivered = [DeliveryState.DELIVERED] * (3 + seen_changing)
+    assert [each.state for each in deliveries] == delivered, story
+    assert {event_id for event_id, _ in outside.posts} == {d.event_id for d in deliveries}, story
+    assert all(json.loads(body) == events[event_id] for event_id, body in outside.posts), story
+    assert len(outside.posts) <= 1 + len(delivered) + LOST, story
+
+    for pattern in ("due:*", "deadlines:*", "lanes"):
+        assert await redis.keys(f"{PREFIX}:{pattern}") == [], story
+
+
+async def born(redis: MortalRedis) -> dict[str, Any]:
+    """All events by ID, each as its receivers get it."""
+    entries = await redis.xrange(f"{PREFIX}:events")
+    names = [entry[b"event_id"].decode() for _, entry in entries]
+    return {name: json.loads(await redis.hget(f"{PREFIX}:event:{name}", "body")) for name in names}
+
+
+def test_the_receivers_have_a_lane_each() -> None:
+    assert addresses.origin(GOOD) != addresses.origin(FLAKY)
