@@ -42,8 +42,8 @@ from worker.config_values import (
     is_loopback,
     without_secrets,
 )
+from worker.delivery_policy import RETRY_SCHEDULE
 from worker.errors import ConfigurationError
-from worker.policy import RETRY_SCHEDULE
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

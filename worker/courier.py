@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
-from worker import policy, signing, telemetry
+from worker import delivery_policy, events, signing, telemetry
 from worker.drain import Claimed, Drain
 from worker.egress import Egress
 from worker.model import (
@@ -18,17 +18,34 @@ from worker.model import (
     Delivery,
     DeliveryState,
     DeliveryVerdict,
+    DisabledReason,
+    Endpoint,
+    EndpointEvent,
     Entry,
     Exhausted,
+    Health,
     Replied,
     Reply,
     RetryAt,
     Unanswered,
 )
-from worker.store import Clock, Store
+from worker.store import ClaimedDelivery, Clock, Store, SwitchOff
 
-ATTEMPTS_AT_ONCE = 8
-"""How many attempts at one receiver a drain has under way at a time."""
+ATTEMPTS_A_LANE = 64
+"""How many attempts a drain has under way at most; the endpoints of its lane allow fewer."""
+
+ATTEMPTS_A_WORKER = 4000
+"""How many attempts all drains of a process have under way: each is an open connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An attempt that was made, and what follows from it."""
+
+    attempt: Attempt
+    after: Delivery
+    health: Health
+    off: DisabledReason | None
 
 
 class Courier:
@@ -37,46 +54,111 @@ class Courier:
     Args:
         store: where deliveries are kept.
         egress: the way out.
-        secrets: live signing secrets, the newest first.
+        secret: the deployment's own, which signs where an endpoint has none.
         schedule: seconds from each attempt to the next.
+        refresh: renews the assets in an event's bytes, where they may have expired.
+        start: starts the drain of a lane.
     """
 
     def __init__(
-        self, store: Store, egress: Egress, *, secrets: Sequence[str], schedule: Sequence[float]
+        self,
+        store: Store,
+        egress: Egress,
+        *,
+        secret: str,
+        schedule: Sequence[float],
+        refresh: Callable[[Delivery, bytes], Awaitable[bytes]],
+        start: Callable[[str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._egress = egress
-        self._secrets = secrets
+        self._secret = secret
         self._schedule = schedule
+        self._refresh = refresh
+        self._start = start
+        self._under_way = 0
 
     async def drain(self, lane: str, stopping: asyncio.Event) -> bool:
         """Handle the deliveries due in a receiver's lane; True if a next drain must be started."""
         claim = partial(self._claim, lane)
-        drain = Drain(self._store, lane, claim, hands=ATTEMPTS_AT_ONCE, stopping=stopping)
+        drain = Drain(self._store, lane, claim, hands=ATTEMPTS_A_LANE, stopping=stopping)
         return await drain.run()
 
     async def _claim(self, lane: str, room: int) -> Claimed:
-        claimed = await self._store.deliveries.claim(lane, limit=room)
-        work = [partial(self._attempt, d, body, claimed.clock) for d, body in claimed.deliveries]
+        limit = min(room, max(0, ATTEMPTS_A_WORKER - self._under_way))
+        claimed = await self._store.deliveries.claim(lane, limit=limit)
+        self._under_way += len(claimed.deliveries)
+        work = [
+            partial(self._counted_attempt, each, claimed.health, claimed.clock)
+            for each in claimed.deliveries
+        ]
         return Claimed(claimed.clock, work, claimed.wake_at)
 
-    async def _attempt(self, delivery: Delivery, body: bytes, clock: Clock) -> None:
+    async def _counted_attempt(
+        self, claimed: ClaimedDelivery, health: Health, clock: Clock
+    ) -> None:
+        try:
+            await self._attempt(claimed, health, clock)
+        finally:
+            self._under_way -= 1
+
+    async def _attempt(self, claimed: ClaimedDelivery, health: Health, clock: Clock) -> None:
+        delivery, endpoint, body = claimed.delivery, claimed.endpoint, claimed.body
+        if endpoint.refresh_assets:
+            body = await self._refresh(delivery, body)
         at = clock.now()
-        signed = signing.headers(delivery.event_id, at // 1000, body, self._secrets)
-        headers = {**delivery.headers, "content-type": "application/json", **signed}
-        reply = await self._egress.post(delivery.url, headers, body)
-        verdict = policy.delivery_verdict(
-            delivery.tries + 1,
-            reply,
-            now=clock.now(),
-            jitter=random.random(),
-            schedule=self._schedule,
+        signed = signing.headers(
+            delivery.event_id, at // 1000, body, _signing_secrets(endpoint, self._secret, at)
         )
-        after = settled(delivery, verdict, now=clock.now())
-        attempt = _attempt_made(at, reply)
-        entry = Entry(at, "attempt", _entry_details(after, attempt))
-        await self._store.deliveries.settle(after, attempt, entry=entry)
-        telemetry.attempted(delivery=after, reply=reply, verdict=verdict)
+        own = {**endpoint.headers, **delivery.headers, "content-type": "application/json"}
+        reply = await self._egress.post(endpoint.url, {**own, **signed}, body)
+        verdict = self._verdict(delivery, reply, clock.now())
+        made = Made(
+            attempt=_attempt_made(at, reply),
+            after=settled(delivery, verdict, now=clock.now()),
+            health=delivery_policy.receiver_health(
+                health, reply, now=clock.now(), jitter=random.random()
+            ),
+            off=delivery_policy.switched_off(endpoint, reply, now=clock.now()),
+        )
+        await self._settle(made, endpoint, health, clock)
+        telemetry.attempted(delivery=made.after, reply=reply, verdict=verdict)
+
+    def _verdict(self, delivery: Delivery, reply: Reply, now: int) -> DeliveryVerdict:
+        return delivery_policy.delivery_verdict(
+            delivery.tries + 1, reply, now=now, jitter=random.random(), schedule=self._schedule
+        )
+
+    async def _settle(self, made: Made, endpoint: Endpoint, before: Health, clock: Clock) -> None:
+        off = None
+        if made.off:
+            notice = events.about_endpoint(endpoint, EndpointEvent.DISABLED, made.off, clock.now())
+            off = SwitchOff(made.off, notice)
+        _, switched_off = await self._store.deliveries.settle(
+            made.after,
+            made.attempt,
+            entry=Entry(made.attempt.at, "attempt", _entry_details(made.after, made.attempt)),
+            health=None if made.health == before else made.health,
+            off=off,
+        )
+        if switched_off:
+            await self.settle_switched_off()
+
+    async def settle_switched_off(self) -> None:
+        """Release what endpoints are owed that were switched off, and tell those who asked to know.
+
+        Whoever switched one off does so at once; the sweep does it for those that died before.
+        """
+        for name, event_id in (await self._store.endpoints.switched_off()).items():
+            await self._store.endpoints.release(name)
+            for watcher in await self._store.endpoints.watchers() if event_id else ():
+                if watcher.name != name:
+                    now = await self._store.now()
+                    owed, lane = events.owed_notice(event_id, EndpointEvent.DISABLED, watcher, now)
+                    must_start = await self._store.endpoints.owe(owed, lane)
+                    if must_start:
+                        await self._start(must_start)
+            await self._store.endpoints.settled(name)
 
 
 def settled(delivery: Delivery, verdict: DeliveryVerdict, *, now: int) -> Delivery:
@@ -92,6 +174,11 @@ def settled(delivery: Delivery, verdict: DeliveryVerdict, *, now: int) -> Delive
         case _ as never:
             assert_never(never)
     return replace(once_more, state=state, reason=reason, next_attempt_at=None, finished_at=now)
+
+
+def _signing_secrets(endpoint: Endpoint, default: str, now: int) -> list[str]:
+    live = [each.text for each in endpoint.secrets if each.until is None or each.until > now]
+    return live or [default]
 
 
 def _attempt_made(at: int, reply: Reply) -> Attempt:

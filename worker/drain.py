@@ -82,7 +82,8 @@ class Drain:
         wait_s = _seconds_until(claimed)
         if not self._busy and wait_s > 0 and await self._store.lanes.leave(self._lane):
             return False
-        if wait_s > 0 or len(self._busy) >= self._hands:
+        if wait_s > 0 or not claimed.work or len(self._busy) >= self._hands:
+            # What is due and was not given out waits for what is under way, here or elsewhere.
             await self._pause(bell, wait_s if wait_s > 0 else HEARTBEAT_S)
         self._reap()
         return True

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import arq
+import structlog
 from arq.connections import ArqRedis
 from arq.cron import cron
 
@@ -31,11 +32,16 @@ JOB_TIMEOUT_S = 30.0
 GRACE_S = 20
 """How long a worker that was asked to stop waits for the looks and attempts it has in hand."""
 
+LANES_A_JOB = 50
+
 STAND_INS = 3
 """How many drains of one lane may be queued beside one whose worker died holding the job."""
 
 CLOCK_SLACK_S = 3600
 """Jobs are dated back by this much: arq compares the clocks of two machines to see what is due."""
+
+
+log = structlog.get_logger(__name__)
 
 
 class Drains(Protocol):
@@ -71,17 +77,32 @@ class Starter:
         self._store = store
         self._queue = queue_name(prefix)
         self._prefix = prefix
+        self._waiting: list[str] = []
+        self._queueing = asyncio.Lock()
 
     async def __call__(self, lane: str) -> None:
         """Start the drain of a lane: the caller has been told that it has none.
 
+        What comes while a job is being queued goes along with the next, so that ten thousand
+        receivers that are owed something at once are not ten thousand jobs.
+        """
+        self._waiting.append(lane)
+        async with self._queueing:
+            lanes, self._waiting = self._waiting[:LANES_A_JOB], self._waiting[LANES_A_JOB:]
+            if lanes:
+                await self._queue_drain(lanes)
+
+    async def _queue_drain(self, lanes: list[str]) -> None:
+        """Queue one job for these lanes.
+
         A job of that name may still be there, locked by a worker that was killed; arq would give
         it out again only after its time-out, so a stand-in is queued under a name of its own.
         """
-        job_id = f"{self._prefix}:drain:{lane}"
+        others = f"+{len(lanes) - 1}" if len(lanes) > 1 else ""
+        job_id = f"{self._prefix}:drain:{lanes[0]}{others}"
         for name in (job_id, *(f"{job_id}:{n}" for n in range(1, STAND_INS + 1))):
             queued = await self._arq.enqueue_job(
-                "drain", lane, _job_id=name, _queue_name=self._queue, _defer_by=-CLOCK_SLACK_S
+                "drain", *lanes, _job_id=name, _queue_name=self._queue, _defer_by=-CLOCK_SLACK_S
             )
             if queued:
                 break
@@ -93,21 +114,32 @@ def queue_name(prefix: str) -> str:
     return f"{prefix}:{QUEUE}"
 
 
-async def drain(ctx: Mapping[str, Any], lane: str) -> None:
-    """Handle what is due in one lane."""
-    if await ctx["drains"](lane, ctx["stopping"]):
-        await ctx["start"](lane)
+async def drain(ctx: Mapping[str, Any], *lanes: str) -> None:
+    """Handle what is due in some lanes, each for itself: none waits for another."""
+    async with asyncio.TaskGroup() as drains:
+        for lane in lanes:
+            drains.create_task(_drain(ctx, lane))
+
+
+async def _drain(ctx: Mapping[str, Any], lane: str) -> None:
+    try:
+        must_start = await ctx["drains"](lane, ctx["stopping"])
+    except Exception:
+        log.exception("drain failed", lane=lane)  # what it had claimed falls due again
+    else:
+        if must_start:
+            await ctx["start"](lane)
 
 
 async def stage(ctx: Mapping[str, Any]) -> None:
     """Start the drain of every lane that has work due and none."""
-    for lane in await ctx["store"].lanes.stage():
-        await ctx["start"](lane)
+    await asyncio.gather(*map(ctx["start"], await ctx["store"].lanes.stage()))
 
 
 async def sweep(ctx: Mapping[str, Any]) -> None:
-    """Take out of the lists what is no longer kept."""
+    """Take out of the lists what is no longer kept, and finish what somebody died over."""
     await ctx["store"].lanes.sweep()
+    await ctx["settle_switched_off"]()
 
 
 class Worker(arq.Worker):
@@ -125,7 +157,13 @@ class Worker(arq.Worker):
 
 
 def create_worker(
-    arq_redis: ArqRedis, store: Store, drains: Drains, start: Starter, *, prefix: str
+    arq_redis: ArqRedis,
+    store: Store,
+    drains: Drains,
+    start: Starter,
+    settle_switched_off: Callable[[], Awaitable[None]],
+    *,
+    prefix: str,
 ) -> Worker:
     """Make the arq worker of this process; run it with `work`."""
     return Worker(
@@ -137,7 +175,13 @@ def create_worker(
         ],
         redis_pool=arq_redis,
         queue_name=queue_name(prefix),
-        ctx={"store": store, "drains": drains, "start": start, "stopping": asyncio.Event()},
+        ctx={
+            "store": store,
+            "drains": drains,
+            "start": start,
+            "settle_switched_off": settle_switched_off,
+            "stopping": asyncio.Event(),
+        },
         handle_signals=False,
         job_completion_wait=GRACE_S,
         max_jobs=MAX_DRAINS,

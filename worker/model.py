@@ -42,6 +42,13 @@ class EventType(StrEnum):
     UPDATED = "generation.updated"
 
 
+class EndpointEvent(StrEnum):
+    """Events about an endpoint rather than a generation."""
+
+    DISABLED = "endpoint.disabled"
+    TEST = "endpoint.test"
+
+
 TERMINAL_EVENTS = (EventType.COMPLETED, EventType.FAILED, EventType.EXPIRED)
 DEFAULT_EVENTS = tuple(sorted(each.value for each in TERMINAL_EVENTS))
 
@@ -252,6 +259,45 @@ class Finish:
 Verdict: TypeAlias = Wait | BackOff | Finish
 
 
+# --- endpoints ----------------------------------------------------------------------------------
+
+
+class DisabledReason(StrEnum):
+    """Why an endpoint is off."""
+
+    GONE = "it answered 410 Gone"
+    FAILING = "nothing but failures for five days"
+    ASKED = "it was switched off"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A signing secret. `until` is when it stops signing; None for the newest."""
+
+    text: str = field(repr=False)
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A named receiver. `secrets` are the newest first; none: the deployment's own secret signs.
+
+    `failing_since` is when the first of its attempts failed after which none succeeded.
+    """
+
+    name: str
+    url: str
+    events: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    concurrency: int = 8
+    refresh_assets: bool = False
+    enabled: bool = True
+    disabled_reason: str | None = None
+    failing_since: int | None = None
+    secrets: tuple[Secret, ...] = ()
+    seq: int = 0
+
+
 # --- deliveries ---------------------------------------------------------------------------------
 
 
@@ -308,6 +354,17 @@ class Delivery:
     attempts: tuple[Attempt, ...] = ()
     seq: int = 0
     fence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event to be born with a settle, and the delivery owed for it, if any."""
+
+    id: str
+    type: str
+    body: bytes
+    delivery: Delivery | None = None
+    lane: str = ""
 
 
 @dataclass(frozen=True, slots=True)

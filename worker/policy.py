@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -18,10 +17,6 @@ from typing import assert_never
 from worker.model import (
     Answer,
     BackOff,
-    Delivered,
-    DeliveryReason,
-    DeliveryVerdict,
-    Exhausted,
     Finish,
     Health,
     HealthReason,
@@ -29,15 +24,11 @@ from worker.model import (
     Progress,
     Reason,
     Refused,
-    Replied,
-    Reply,
-    RetryAt,
     Seen,
     State,
     Throttled,
     Tracker,
     Trouble,
-    Unanswered,
     Verdict,
     Wait,
 )
@@ -61,26 +52,6 @@ THROTTLED_BASE_S = 5.0
 REFUSED_HOLD_S = 60.0
 RETRY_AFTER_BELIEVED_S = 600.0
 
-# Seconds between the attempts of a delivery, each counted from the attempt before; the first is
-# at once and not listed. About three days in all.
-RETRY_SCHEDULE = (
-    5.0,
-    30.0,
-    120.0,
-    600.0,
-    1800.0,
-    7200.0,
-    18000.0,
-    36000.0,
-    50400.0,
-    72000.0,
-    72000.0,
-)
-RETRY_JITTER = 0.1
-DELIVERY_RETRY_AFTER_BELIEVED_S = 6 * 3600.0
-
-_GONE = 410
-_ASKED_TO_WAIT = (429, 503)
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]*)?")
 
 
@@ -109,10 +80,10 @@ def judge(tracker: Tracker, answer: Answer, *, now: int, jitter: float) -> Verdi
         case Missing():
             at = _next_look_for_missing(tracker, now, jitter)
         case Trouble():
-            at = now + _ms(_backoff_s(tracker.error_streak, jitter))
+            at = now + in_ms(_backoff_s(tracker.error_streak, jitter))
         case Throttled() | Refused():
             # Its account is held, which is what it really waits for.
-            at = now + _ms(_backoff_s(0, jitter))
+            at = now + in_ms(_backoff_s(0, jitter))
         case _:
             assert_never(answer)
     return BackOff(min(at, tracker.deadline_at))
@@ -184,19 +155,19 @@ def _began(tracker: Tracker, seen: Seen) -> int:
 def _missing_is_believed(tracker: Tracker, now: int) -> bool:
     if tracker.missing_since is None or tracker.missing_count + 1 < MISSING_LOOKS:
         return False
-    return now - tracker.missing_since >= _ms(MISSING_GRACE_S)
+    return now - tracker.missing_since >= in_ms(MISSING_GRACE_S)
 
 
 def _next_look_for_missing(tracker: Tracker, now: int, jitter: float) -> int:
     """Ask again after 5 s and 15 s, then when the grace ends: by then it has been three looks."""
     if tracker.missing_count < len(MISSING_GAPS_S):
-        return now + _ms(MISSING_GAPS_S[tracker.missing_count] * (0.9 + 0.2 * jitter))
+        return now + in_ms(MISSING_GAPS_S[tracker.missing_count] * (0.9 + 0.2 * jitter))
     since = now if tracker.missing_since is None else tracker.missing_since
-    return since + _ms(MISSING_GRACE_S + MISSING_GAPS_S[0] * jitter)
+    return since + in_ms(MISSING_GRACE_S + MISSING_GAPS_S[0] * jitter)
 
 
 def _backoff_s(streak: int, jitter: float) -> float:
-    return max(BACKOFF_FLOOR_S, jitter * _doubled(BACKOFF_BASE_S, streak, BACKOFF_CAP_S))
+    return max(BACKOFF_FLOOR_S, jitter * doubled(BACKOFF_BASE_S, streak, BACKOFF_CAP_S))
 
 
 # --- accounts -----------------------------------------------------------------------------------
@@ -221,7 +192,7 @@ def next_health(health: Health, answer: Answer, *, now: int, jitter: float) -> H
             assert_never(answer)
     streak = health.streak + 1 if health.reason is reason else 1
     hold_s = _hold_s(answer, streak, jitter)
-    held_until = 0 if hold_s is None else now + _ms(hold_s)
+    held_until = 0 if hold_s is None else now + in_ms(hold_s)
     return replace(
         health,
         reason=reason,
@@ -238,52 +209,10 @@ def _hold_s(answer: Refused | Throttled | Trouble, streak: int, jitter: float) -
         # The floor keeps a provider that always says "0" from being asked in a tight loop.
         return min(max(answer.retry_after_s, HOLD_FLOOR_S), RETRY_AFTER_BELIEVED_S)
     if isinstance(answer, Throttled):
-        return _doubled(THROTTLED_BASE_S, streak - 1, HOLD_CAP_S)
+        return doubled(THROTTLED_BASE_S, streak - 1, HOLD_CAP_S)
     if streak < UNREACHABLE_AFTER:
         return None
-    return max(HOLD_FLOOR_S, jitter * _doubled(1.0, streak - UNREACHABLE_AFTER, HOLD_CAP_S))
-
-
-# --- deliveries ---------------------------------------------------------------------------------
-
-
-def delivery_verdict(
-    tries: int,
-    reply: Reply,
-    *,
-    now: int,
-    jitter: float,
-    schedule: Sequence[float] = RETRY_SCHEDULE,
-) -> DeliveryVerdict:
-    """Decide what an attempt's reply means for its delivery.
-
-    Args:
-        tries: attempts made since birth or replay, this one included; 1 or more.
-        reply: what the receiver answered, or why it did not.
-        now: the instant the attempt ended, in ms.
-        jitter: uniform in [0, 1); spreads the next attempt by ±10 %.
-        schedule: seconds before attempt 2, 3, …; when they are used up so is the delivery.
-    """
-    match reply:
-        case Replied(status=status) if 200 <= status < 300:  # noqa: PLR2004 - "2xx" in digits
-            return Delivered()
-        case Replied(status=status) if status == _GONE:
-            return Exhausted(DeliveryReason.ENDPOINT_DISABLED)
-    if tries > len(schedule):
-        return Exhausted(DeliveryReason.ATTEMPTS)
-    delay_s = schedule[tries - 1] * (1 - RETRY_JITTER + 2 * RETRY_JITTER * jitter)
-    return RetryAt(now + _ms(max(delay_s, _asked_delay_s(reply, now))))
-
-
-def _asked_delay_s(reply: Reply, now: int) -> float:
-    match reply:
-        case Replied(status=status, retry_after=value) if status in _ASKED_TO_WAIT:
-            asked_s = parse_retry_after(value, now=now) or 0.0
-            return min(asked_s, DELIVERY_RETRY_AFTER_BELIEVED_S)
-        case Replied() | Unanswered():
-            return 0.0
-        case _:
-            assert_never(reply)
+    return max(HOLD_FLOOR_S, jitter * doubled(1.0, streak - UNREACHABLE_AFTER, HOLD_CAP_S))
 
 
 # --- shared -------------------------------------------------------------------------------------
@@ -308,10 +237,12 @@ def parse_retry_after(value: str | None, *, now: int) -> float | None:
         return None
 
 
-def _doubled(base: float, times: int, cap: float) -> float:
+def doubled(base: float, times: int, cap: float) -> float:
+    """Double `base` so many times, up to `cap`."""
     # ldexp cannot overflow into a huge integer, and 64 doublings exceed every cap here.
     return min(cap, math.ldexp(base, min(times, 64)))
 
 
-def _ms(seconds: float) -> int:
+def in_ms(seconds: float) -> int:
+    """Turn seconds into whole milliseconds, at least one."""
     return max(1, round(seconds * 1000))

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from worker import addresses, policy, shapes, telemetry
+from worker import events, policy, shapes, telemetry
 from worker.drain import Claimed, Drain
 from worker.errors import NotFoundError, UnavailableError
 from worker.model import (
     Account,
     Answer,
     Delivery,
-    DeliveryState,
+    Endpoint,
     Entry,
-    EventType,
     Finish,
     Health,
     Missing,
@@ -33,7 +31,7 @@ from worker.model import (
     Verdict,
 )
 from worker.providers.client import MAX_CONNECTIONS, ProviderClient
-from worker.store import Clock, NewEvent, Store
+from worker.store import Clock, Store
 
 LOOKS_AT_ONCE = MAX_CONNECTIONS
 """How many looks of one account a drain has under way at a time.
@@ -153,7 +151,7 @@ class Poller:
         type_ = shapes.event_after(before, after)
         if type_ is not None:
             known = after if seen else await self._with_generation(after)
-            event = _new_event(known, type_, now)
+            event = events.about_tracker(known, type_, await self._endpoint(known), now)
             entries.append(Entry(now, "event", {"type": type_, "event_id": event.id}))
         applied, lane = await self._store.trackers.settle(
             after,
@@ -166,34 +164,34 @@ class Poller:
             await self._start(lane)
         return applied
 
+    async def _endpoint(self, tracker: Tracker) -> Endpoint | None:
+        """Find who is to be told: nobody, if the endpoint has been deleted meanwhile."""
+        if tracker.terms.callback_url is not None:
+            return events.anonymous(tracker.terms.callback_url)
+        if tracker.terms.endpoint is not None:
+            return await self._store.endpoints.get(tracker.terms.endpoint)
+        return None
+
+    async def refreshed(self, delivery: Delivery, body: bytes) -> bytes:
+        """Renew the assets in an event's bytes, if by now they may have expired.
+
+        If the provider cannot be asked, what was seen last goes out: late news beat none.
+        """
+        client = self._clients.get(delivery.account)
+        lifetime_s = client.asset_lifetime_s if client else None
+        if not shapes.has_expired(body, lifetime_s, await self._store.now()):
+            return body
+        try:
+            await self.look_now(delivery.account, delivery.generation_id)
+        except (NotFoundError, UnavailableError):
+            return body
+        known = await self._store.trackers.get(delivery.account, delivery.generation_id)
+        return shapes.refreshed(body, known) if known and known.seen_at else body
+
     async def _with_generation(self, tracker: Tracker) -> Tracker:
         """Add what the provider last showed, for the event of a tracker that ends unseen."""
         kept = await self._store.trackers.get(tracker.account, tracker.generation_id)
         return replace(tracker, generation=kept.generation if kept else None)
-
-
-def _new_event(tracker: Tracker, type_: EventType, now: int) -> NewEvent:
-    """Make the event and what is owed for it."""
-    event_id = f"evt_{secrets.token_hex(12)}"
-    url = tracker.terms.callback_url
-    body = shapes.event_body(tracker, type_, now)
-    if url is None or type_ not in tracker.terms.events:
-        return NewEvent(id=event_id, type=type_, body=body)
-    delivery = Delivery(
-        id=f"dlv_{secrets.token_hex(12)}",
-        event_id=event_id,
-        type=type_,
-        account=tracker.account,
-        generation_id=tracker.generation_id,
-        endpoint=addresses.endpoint_name(url),
-        url=url,
-        state=DeliveryState.PENDING,
-        created_at=now,
-        headers=tracker.terms.headers,
-        next_attempt_at=now,
-    )
-    lane = f"post:{addresses.origin(url)}"
-    return NewEvent(id=event_id, type=type_, body=body, delivery=delivery, lane=lane)
 
 
 def _look_entry(answer: Answer, now: int, took_ms: int) -> Entry:

@@ -9,14 +9,15 @@ from ipaddress import IPv4Network, IPv6Network
 from math import isfinite
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
 from worker import addresses
 from worker.errors import InvalidInputError
-from worker.model import DEFAULT_EVENTS, EventType, JsonObject, Terms
+from worker.model import DEFAULT_EVENTS, EndpointEvent, EventType, JsonObject, Terms
 
 GENERATION_ID = re.compile(r"(?!\.+$)[A-Za-z0-9._~:@+=-]{1,200}")
+ENDPOINT_NAME = re.compile(r"url_[0-9a-f]{20}|(?!url_)[a-z0-9][a-z0-9_-]{0,63}")
 MAX_BATCH = 1000
 MAX_METADATA_BYTES = 4096
 MAX_DEADLINE_S = 30 * 86400
@@ -53,6 +54,51 @@ class TrackRequest(BaseModel):
     headers: dict[str, str] = Field(
         default_factory=dict, description="Headers to send with every webhook."
     )
+
+
+class EndpointRequest(BaseModel):
+    """What an endpoint shall be; what is left out has its default, and the URL stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str | None = Field(
+        default=None, description="Where its webhooks go; needed when it is new."
+    )
+    events: frozenset[EventType | EndpointEvent] | None = Field(
+        default=None,
+        min_length=1,
+        description="Only these events; by default whatever its trackers ask for.",
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="Headers to send with every webhook."
+    )
+    concurrency: int = Field(
+        default=8, ge=1, le=64, description="Attempts under way at its origin at a time."
+    )
+    refresh_assets: bool = Field(
+        default=False, description="Look again before attempts that come later than assets last."
+    )
+    enabled: bool | None = Field(
+        default=None, description="Switches it on or off; left out, that stays as it is."
+    )
+
+
+class RotateRequest(BaseModel):
+    """How a secret is to be rotated."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    overlap_s: float = Field(
+        default=86400, ge=0, le=7 * 86400, description="The old secret signs for so long."
+    )
+
+
+class RecoverRequest(BaseModel):
+    """What is to be owed again."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    since: AwareDatetime = Field(description="All that was exhausted since then.")
 
 
 class TrackItem(TrackRequest):
@@ -101,6 +147,20 @@ def check_generation_id(generation_id: str) -> None:
         )
 
 
+def check_endpoint_name(name: str) -> None:
+    """Make sure that an endpoint can have this name.
+
+    Raises:
+        InvalidInputError: it cannot.
+    """
+    if not ENDPOINT_NAME.fullmatch(name):
+        raise InvalidInputError(
+            "name",
+            "must be 1 to 64 of the characters a-z 0-9 _ -, begin with a letter or digit, and not "
+            "with url_, which stands for the bare callback URLs",
+        )
+
+
 def terms_of(
     request: TrackRequest, *, default_deadline_s: float, allow_private: Sequence[Network]
 ) -> Terms:
@@ -111,15 +171,12 @@ def terms_of(
     """
     if request.callback_url is not None and request.endpoint is not None:
         raise InvalidInputError("endpoint", "send either callback_url or endpoint, not both")
-    if request.endpoint is not None:
-        raise InvalidInputError(
-            "endpoint", f"there is no endpoint {request.endpoint!r}; send a callback_url instead"
-        )
     url = request.callback_url
     if request.metadata:
         _check_metadata(request.metadata)
     return Terms(
         callback_url=None if url is None else _checked(url, tuple(allow_private)),
+        endpoint=request.endpoint,
         events=_events(request.events),
         metadata=request.metadata,
         deadline_s=request.deadline_s or default_deadline_s,

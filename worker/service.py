@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from worker import shapes
@@ -92,7 +92,7 @@ class Service:
             InvalidInputError: a field cannot be used.
             ConflictError: it is tracked with other settings.
         """
-        terms = self._terms(account, generation_id, request)
+        terms = self._terms(account, generation_id, request, await self._endpoints([request]))
         outcome = (await self._track(account, [(generation_id, terms)]))[0]
         if isinstance(outcome, DreamhookError):
             raise outcome
@@ -110,11 +110,17 @@ class Service:
                 "trackers", f"{len(items)} are too many for one call; send up to {MAX_BATCH}"
             )
         outcomes: dict[int, Outcome] = {}
-        wanted: dict[str, list[tuple[int, str, Terms]]] = {}
+        asked: dict[int, TrackItem] = {}
         for place, item in enumerate(items):
             try:
-                each = parse(TrackItem, item)
-                terms = self._terms(each.account, each.generation_id, each)
+                asked[place] = parse(TrackItem, item)
+            except DreamhookError as error:
+                outcomes[place] = error
+        wanted: dict[str, list[tuple[int, str, Terms]]] = {}
+        endpoints = await self._endpoints(asked.values())
+        for place, each in asked.items():
+            try:
+                terms = self._terms(each.account, each.generation_id, each, endpoints)
             except DreamhookError as error:
                 outcomes[place] = error
             else:
@@ -126,9 +132,23 @@ class Service:
                 outcomes.update(zip((place for place, _, _ in some), found, strict=True))
         return [outcomes[place] for place in range(len(items))]
 
-    def _terms(self, account: str, generation_id: str, request: TrackRequest) -> Terms:
+    async def _endpoints(self, requests: Iterable[TrackRequest]) -> set[str]:
+        """Find out which of the endpoints that are asked for there are."""
+        names = {each.endpoint for each in requests if each.endpoint is not None}
+        if not names:
+            return names
+        return {each.name for each in await self._store.endpoints.get_many(sorted(names))}
+
+    def _terms(
+        self, account: str, generation_id: str, request: TrackRequest, endpoints: Container[str]
+    ) -> Terms:
         self._known(account)
         check_generation_id(generation_id)
+        if request.endpoint is not None and request.endpoint not in endpoints:
+            raise InvalidInputError(
+                "endpoint",
+                f"there is no endpoint {request.endpoint!r}; PUT /v1/endpoints/{{name}} makes one",
+            )
         return terms_of(
             request,
             default_deadline_s=self._deadlines[account],
@@ -332,6 +352,7 @@ class Service:
     async def accounts(self) -> list[JsonObject]:
         """Tell how each account is doing."""
         names = list(self._accounts)
+        healths = await self._store.lanes.health(f"poll:{name}" for name in names)
         now = await self._store.now()
         return [
             {
@@ -342,7 +363,7 @@ class Service:
                 "deadline_s": self._deadlines[name],
                 "health": shapes.health_shape(health, now),
             }
-            for name, health in zip(names, await self._store.lanes.health(names), strict=True)
+            for name, health in zip(names, healths, strict=True)
         ]
 
     @redis_may_be_away
@@ -360,7 +381,7 @@ class Service:
     async def troubles(self) -> list[str]:
         """Name the accounts that need somebody's attention, and why."""
         names = list(self._accounts)
-        healths = await self._store.lanes.health(names)
+        healths = await self._store.lanes.health(f"poll:{name}" for name in names)
         return [
             f"account {name}: {health.reason} ({health.detail})"
             for name, health in zip(names, healths, strict=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic_core import to_json
+from datetime import datetime
+
+from pydantic_core import from_json, to_json
 
 from worker.model import (
     EVENT_OF_STATE,
     Attempt,
     Delivery,
+    DeliveryState,
+    Endpoint,
+    EndpointEvent,
     Entry,
     EventType,
     Health,
@@ -72,6 +77,26 @@ def event_body(tracker: Tracker, type_: EventType, at: int) -> bytes:
     return to_json({"type": type_, "timestamp": rfc3339(at), "data": data})
 
 
+def has_expired(body: bytes, lifetime_s: float | None, now: int) -> bool:
+    """Tell whether the assets in an event's bytes may have expired by now."""
+    data = from_json(body)["data"]
+    seen_at = data.get("seen_at")
+    if lifetime_s is None or not seen_at or not data.get("assets"):
+        return False
+    return now / 1000 >= datetime.fromisoformat(seen_at).timestamp() + lifetime_s
+
+
+def refreshed(body: bytes, tracker: Tracker) -> bytes:
+    """Renew the assets in an event's bytes with what the provider shows now."""
+    event = from_json(body)
+    event["data"] |= {
+        "assets": dict(tracker.assets),
+        "seen_at": rfc3339(tracker.seen_at),
+        "generation": tracker.generation,
+    }
+    return to_json(event)
+
+
 def event_after(before: Tracker, after: Tracker) -> EventType | None:
     """Tell which event the step from `before` to `after` makes, if any."""
     if before.state is not State.TRACKING:
@@ -94,8 +119,32 @@ def attempt_shape(attempt: Attempt) -> JsonObject:
     }
 
 
+def endpoint_shape(endpoint: Endpoint, now: int) -> JsonObject:
+    """Show an endpoint as `GET /v1/endpoints/{name}` does; never a secret."""
+    live = [each for each in endpoint.secrets if each.until is None or each.until > now]
+    return {
+        "name": endpoint.name,
+        "url": endpoint.url,
+        "events": list(endpoint.events),
+        "headers": dict(endpoint.headers),
+        "enabled": endpoint.enabled,
+        "disabled_reason": endpoint.disabled_reason,
+        "secrets": len(live),
+        "concurrency": endpoint.concurrency,
+        "refresh_assets": endpoint.refresh_assets,
+        "failing_since": rfc3339(endpoint.failing_since),
+    }
+
+
+def notice_body(type_: EndpointEvent, endpoint: Endpoint, reason: str | None, at: int) -> bytes:
+    """Fix the bytes of an event about an endpoint: a test, or that it was switched off."""
+    data = {"endpoint": endpoint.name, "url": endpoint.url, "reason": reason}
+    return to_json({"type": type_, "timestamp": rfc3339(at), "data": data})
+
+
 def delivery_shape(delivery: Delivery) -> JsonObject:
     """Show a delivery as `GET /v1/deliveries/{id}` does."""
+    pending = delivery.state is DeliveryState.PENDING
     return {
         "id": delivery.id,
         "event_id": delivery.event_id,
@@ -107,7 +156,7 @@ def delivery_shape(delivery: Delivery) -> JsonObject:
         "state": delivery.state,
         "reason": delivery.reason,
         "created_at": rfc3339(delivery.created_at),
-        "next_attempt_at": rfc3339(delivery.next_attempt_at),
+        "next_attempt_at": rfc3339(delivery.next_attempt_at) if pending else None,
         "attempts": [attempt_shape(each) for each in delivery.attempts],
     }
 

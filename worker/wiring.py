@@ -17,6 +17,7 @@ from worker.config import Settings
 from worker.courier import Courier
 from worker.egress import Egress
 from worker.embedded import EmbeddedRedis
+from worker.endpoints import Endpoints
 from worker.errors import ConfigurationError
 from worker.jobs import Starter, Worker, create_worker, deserialize, serialize
 from worker.model import Account
@@ -40,6 +41,7 @@ class Deployment:
     settings: Settings
     store: Store
     service: Service
+    endpoints: Endpoints
     poller: Poller
     courier: Courier
     start: Starter
@@ -56,7 +58,12 @@ class Deployment:
     def worker(self) -> Worker:
         """Make an arq worker for this process."""
         return create_worker(
-            self.redis, self.store, self.drain, self.start, prefix=self.settings.prefix
+            self.redis,
+            self.store,
+            self.drain,
+            self.start,
+            self.courier.settle_switched_off,
+            prefix=self.settings.prefix,
         )
 
 
@@ -97,8 +104,16 @@ async def opened(settings: Settings, *, lease_s: float = LEASE_S) -> AsyncIterat
                 start=start,
                 allow_private=settings.allow_private,
             ),
+            endpoints=Endpoints(store, start=start, allow_private=settings.allow_private),
             poller=poller,
-            courier=Courier(store, egress, secrets=[secret], schedule=settings.retry_schedule),
+            courier=Courier(
+                store,
+                egress,
+                secret=secret,
+                schedule=settings.retry_schedule,
+                refresh=poller.refreshed,
+                start=start,
+            ),
             start=start,
             redis=redis,
             secret=secret,

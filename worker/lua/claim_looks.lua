@@ -5,10 +5,10 @@
 local now, account, limit, lease_ms = clock(), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local rate, alive_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
 local lane = 'poll:' .. account
-local due, deadlines, card = key('due:' .. lane), key('deadlines:' .. account), key('account:' .. account)
+local due, deadlines, card = key('due:' .. lane), key('deadlines:' .. account), key('card:' .. lane)
 local leased_until = now + lease_ms
 
-local health = redis.call('HMGET', card, 'reason', 'streak', 'held_until', 'detail', 'version')
+local health = health_of(lane)
 local held_until = tonumber(health[3] or 0)
 local held = held_until > now
 local tokens = tokens_at(card, now, rate)

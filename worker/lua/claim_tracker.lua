@@ -3,12 +3,13 @@
 -- Returns {now, 0, health, HGETALL}, or {now, wait_ms} when the account must not be asked now,
 -- or {now} when there is no such tracker
 local now, account, id, lease_ms, rate = clock(), ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local card = key('account:' .. account)
+local lane = 'poll:' .. account
+local card = key('card:' .. lane)
 if redis.call('EXISTS', key('tracker:' .. account .. ':' .. id)) == 0 then
   return {now}
 end
 
-local health = redis.call('HMGET', card, 'reason', 'streak', 'held_until', 'detail', 'version')
+local health = health_of(lane)
 if rate then
   local held_until = tonumber(health[3] or 0)
   local tokens = tokens_at(card, now, rate)
@@ -23,5 +24,5 @@ if rate then
   end
 end
 local row = claim_tracker(account, id, now + lease_ms)
-index_lane('poll:' .. account)
+index_lane(lane)
 return {now, 0, health, row[2]}

@@ -18,25 +18,44 @@ local function first_score(zset)
 end
 
 -- Note when `lane` next has something to do: its earliest due time, not before the end of its
--- account's hold, but never after a deadline, which ends a tracker even while the account is held.
+-- hold, but never after a deadline, which ends a tracker even while its account is held.
 -- Returns that time, or nil when the lane is empty.
 local function index_lane(lane)
   local at = first_score(key('due:' .. lane))
-  local account = lane:match('^poll:(.*)$')
-  if at and account then
-    local held_until = tonumber(redis.call('HGET', key('account:' .. account), 'held_until') or 0)
-    local deadline = first_score(key('deadlines:' .. account))
-    at = math.max(at, held_until)
+  if at then
+    at = math.max(at, tonumber(redis.call('HGET', key('card:' .. lane), 'held_until') or 0))
+    local account = lane:match('^poll:(.*)$')
+    local deadline = account and first_score(key('deadlines:' .. account))
     if deadline then
       at = math.min(at, deadline)
     end
-  end
-  if at then
     redis.call('ZADD', key('lanes'), at, lane)
   else
     redis.call('ZREM', key('lanes'), lane)
   end
   return at
+end
+
+-- The health of a lane's account or receiver: {reason, streak, held_until, detail, version}.
+local function health_of(lane)
+  return redis.call('HMGET', key('card:' .. lane), 'reason', 'streak', 'held_until', 'detail', 'version')
+end
+
+-- Write the health that ARGV holds from `first` (version, reason, streak, held_until, detail), if
+-- it was concluded from the version that stands; '' = there is nothing to write. A receiver's is
+-- forgotten after a day, so that receivers of long ago cost nothing.
+local function settle_health(lane, first)
+  local card = key('card:' .. lane)
+  local version = ARGV[first]
+  if version == '' or tonumber(redis.call('HGET', card, 'version') or 0) ~= tonumber(version) then
+    return
+  end
+  redis.call('HINCRBY', card, 'version', 1)
+  redis.call('HSET', card, 'reason', ARGV[first + 1], 'streak', ARGV[first + 2], 'held_until',
+    ARGV[first + 3], 'detail', ARGV[first + 4])
+  if not lane:find('^poll:') then
+    redis.call('PEXPIRE', card, 86400000)
+  end
 end
 
 -- Work has come due in `lane`: wake its drain if that sleeps; true if it has none and the caller

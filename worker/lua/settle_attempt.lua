@@ -1,33 +1,46 @@
--- Write what an attempt made of a delivery, unless the claim is stale.
--- ARGV: now, delivery id, fence, state, record, next_at, attempt, timeline name, timeline entry,
---   retention_ms
--- Returns 1, or 0 if the delivery was claimed or settled since
+-- Write what an attempt made of a delivery, if nobody has claimed it since, and what it says of
+-- its receiver and its endpoint.
+-- ARGV: now, delivery id, fence, state, reason, record, next_at, attempt, timeline entry,
+--   retention_ms, health version, reason, streak, held_until, detail ('' version = unchanged),
+--   outcome (ok, failed), and if it switches the endpoint off: why, event id, event type, event body
+-- Returns {1, whether the endpoint was switched off}, or {0, 0} if the claim was stale
 local now, id, fence, state = clock(), ARGV[2], ARGV[3], ARGV[4]
-local retention_ms = tonumber(ARGV[10])
+local retention_ms, outcome, off, off_event = tonumber(ARGV[10]), ARGV[16], ARGV[17], ARGV[18]
 local delivery, attempts = key('delivery:' .. id), key('attempts:' .. id)
-local known = redis.call('HMGET', delivery, 'fence', 'state', 'seq', 'lane', 'event_id')
-local seq, lane, event = known[3], known[4], key('event:' .. (known[5] or ''))
+local known = redis.call('HMGET', delivery, 'fence', 'state', 'lane', 'endpoint', 'account', 'generation_id')
+local lane, name = known[3], known[4]
+if not lane then
+  return {0, 0}
+end
+settle_health(lane, 11)
 if known[1] ~= fence or known[2] ~= 'pending' then
-  return 0
+  index_lane(lane)
+  return {0, 0}
 end
 
-redis.call('HSET', delivery, 'state', state, 'record', ARGV[5], 'fence', next_number())
-redis.call('RPUSH', attempts, ARGV[7])
-redis.call('LTRIM', attempts, -50, -1)
-note(key('timeline:' .. ARGV[8]), {ARGV[9]})
-if state == 'pending' then
-  redis.call('ZADD', key('due:' .. lane), ARGV[6], id)
-else
-  local index = 'deliveries:' .. state
-  redis.call('ZREM', key('due:' .. lane), id)
-  redis.call('ZREM', key('deliveries:pending'), id)
-  redis.call('ZADD', key(index), seq, id)
-  unlist_at(index, id, now + retention_ms)
-  redis.call('PEXPIRE', delivery, retention_ms)
-  redis.call('PEXPIRE', attempts, retention_ms)
-  if redis.call('HINCRBY', event, 'pending', -1) <= 0 then
-    redis.call('PEXPIRE', event, retention_ms)
+local endpoint, switched_off = key('endpoint:' .. name), 0
+if redis.call('EXISTS', endpoint) == 1 then
+  if outcome == 'ok' then
+    redis.call('HDEL', endpoint, 'failing_since')
+  else
+    redis.call('HSETNX', endpoint, 'failing_since', now)
+  end
+  if off and redis.call('HGET', endpoint, 'enabled') == '1' then
+    switched_off = 1
+    bear_event(18, '', '', now, 0, retention_ms)
+    disable_endpoint(name, off, off_event)
   end
 end
+
+redis.call('HSET', delivery, 'record', ARGV[6], 'fence', next_number())
+redis.call('RPUSH', attempts, ARGV[8])
+redis.call('LTRIM', attempts, -50, -1)
+note(key('timeline:' .. known[5] .. ':' .. known[6]), {ARGV[9]})
+if state == 'pending' then
+  redis.call('ZREM', key('busy:' .. lane), id)
+  redis.call('ZADD', key('due:' .. lane), ARGV[7], id)
+else
+  finish_delivery(id, state, ARGV[5], now, retention_ms)
+end
 index_lane(lane)
-return 1
+return {1, switched_off}

@@ -75,6 +75,7 @@ class ProviderClient:
     """
 
     def __init__(self, account: Account, provider: Provider, *, timeout_s: float = 10.0) -> None:
+        self.asset_lifetime_s = provider.asset_lifetime_s
         self._account = account
         self._provider = provider
         self._timeout_s = timeout_s

@@ -84,6 +84,7 @@ class Provider(_Data):
     name: str
     base_url: str
     deadline_s: PositiveFloat
+    asset_lifetime_s: PositiveFloat | None = None
     auth: Auth
     get_generation: GetGeneration
     list_generations: ListGenerations

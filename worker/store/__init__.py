@@ -8,15 +8,20 @@ clocks agree. The keys, below the deployment's prefix:
     tracker:{account}:{id}      hash    state, fence, seq, tracked_at, deadline_at, terms, record
     timeline:{account}:{id}     list    the newest 200 entries
     trackers:{account}:{state}  zset    IDs by seq: lists and counts
-    account:{account}           hash    health and the token bucket
+    card:{lane}                 hash    health of the account or receiver; an account's tokens
     due:{lane}                  zset    IDs by due time (while claimed: the end of the lease)
     deadlines:{account}         zset    IDs by deadline
     lanes                       zset    lanes by when they next have something to do
     drain:{lane}                string  there while a drain lives: until when it sleeps
     event:{id}                  hash    type, account, generation_id, body, deliveries pending
-    delivery:{id}               hash    state, fence, seq, lane, event_id, created_at, record
+    delivery:{id}               hash    state, reason, fence, seq, lane, event_id, endpoint, …
+    busy:{lane}                 zset    deliveries under way, by the end of their lease
     attempts:{id}               list    the newest 50 attempts of a delivery
     deliveries:{state}          zset    delivery IDs by seq
+    endpoint:{name}             hash    url, record, enabled, concurrency, secrets, failing_since
+    endpoints, watchers         zset, set  all by seq; those that ask for endpoint.disabled
+    owed:{name}, failed:{name}  zset    an endpoint's pending and exhausted deliveries, by time
+    disabled                    hash    endpoints switched off: whom it concerns is yet to be told
     events                      stream  the newest 10,000 events, by ID
     expiry                      zset    entries of the lists above, by when they leave
     seq                         string  the last number given out: places in lists, fences
@@ -31,21 +36,23 @@ from redis.asyncio import Redis
 from worker.errors import ConfigurationError
 from worker.model import DeliveryState, State
 from worker.store.bell import Bell, heard
-from worker.store.deliveries import ClaimedDeliveries, Deliveries
+from worker.store.deliveries import ClaimedDeliveries, ClaimedDelivery, Deliveries, SwitchOff
+from worker.store.endpoints import Endpoints
 from worker.store.lanes import Lanes
 from worker.store.outages import redis_may_be_away
 from worker.store.scripts import LEASE_S, Clock, Scripts
-from worker.store.trackers import ClaimedLooks, ClaimedTracker, NewEvent, Tracked, Trackers
+from worker.store.trackers import ClaimedLooks, ClaimedTracker, Tracked, Trackers
 
 __all__ = [
     "LEASE_S",
     "Bell",
     "ClaimedDeliveries",
+    "ClaimedDelivery",
     "ClaimedLooks",
     "ClaimedTracker",
     "Clock",
-    "NewEvent",
     "Store",
+    "SwitchOff",
     "Tracked",
     "heard",
     "redis_may_be_away",
@@ -72,6 +79,7 @@ class Store:
         self._scripts = Scripts(redis, prefix=prefix, retention_s=retention_s, lease_s=lease_s)
         self.trackers = Trackers(self._scripts)
         self.deliveries = Deliveries(self._scripts)
+        self.endpoints = Endpoints(self._scripts)
         self.lanes = Lanes(self._scripts)
         self.bell = Bell(redis, [self._scripts.key("bell"), self._scripts.key("ends")])
 

@@ -5,21 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from worker.model import Attempt, Delivery, DeliveryState, Entry
+from worker.model import (
+    Attempt,
+    Delivery,
+    DeliveryState,
+    Endpoint,
+    Entry,
+    Health,
+    NewEvent,
+)
 from worker.store import records
 from worker.store.scripts import ALIVE_S, Clock, Scripts, ms, pairs
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimedDeliveries:
-    """Deliveries claimed from a receiver's lane, each with the bytes to post.
+class ClaimedDelivery:
+    """One delivery, claimed: the bytes to post, and to whom."""
 
-    `wake_at` is None when nothing lies ahead.
-    """
+    delivery: Delivery
+    body: bytes
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedDeliveries:
+    """Deliveries claimed from a receiver's lane. `wake_at` is None when nothing lies ahead."""
 
     clock: Clock
     wake_at: int | None
-    deliveries: list[tuple[Delivery, bytes]]
+    health: Health
+    deliveries: list[ClaimedDelivery]
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchOff:
+    """An endpoint is switched off with an attempt: why, and the event that says so."""
+
+    reason: str
+    event: NewEvent
 
 
 class Deliveries:
@@ -53,23 +76,74 @@ class Deliveries:
         return sorted(rows, reverse=True)[:limit]
 
     async def claim(self, lane: str, *, limit: int, now: int | None = None) -> ClaimedDeliveries:
-        """Claim up to `limit` of the deliveries due in a receiver's lane."""
-        args = (lane, limit, self._scripts.lease_ms, ms(ALIVE_S))
-        at, wake_at, rows = await self._scripts.run("claim_deliveries", *args, now=now)
-        claimed = [
-            (records.delivery_from_hash(delivery_id.decode(), pairs(row)), body)
-            for delivery_id, body, row in rows
-        ]
-        return ClaimedDeliveries(Clock.at(at), None if wake_at < 0 else wake_at, claimed)
+        """Claim up to `limit` of the deliveries due in a receiver's lane.
+
+        Fewer, if the receiver is held or has as much under way as its endpoints allow. What is
+        owed to an endpoint that is off or gone ends here.
+        """
+        args = (lane, limit, self._scripts.lease_ms, ms(ALIVE_S), self._scripts.retention_ms)
+        at, wake_at, health, rows = await self._scripts.run("claim_deliveries", *args, now=now)
+        claimed = []
+        for delivery_id, body, row, endpoint in rows:
+            delivery = records.delivery_from_hash(delivery_id.decode(), pairs(row))
+            to = records.endpoint_from_hash(delivery.endpoint, pairs(endpoint))
+            claimed.append(ClaimedDelivery(delivery, body, to))
+        known = records.health_from_row(health)
+        return ClaimedDeliveries(Clock.at(at), None if wake_at < 0 else wake_at, known, claimed)
 
     async def settle(
-        self, after: Delivery, attempt: Attempt, *, entry: Entry, now: int | None = None
-    ) -> bool:
-        """Write what an attempt made of a delivery; False if the claim was stale."""
+        self,
+        after: Delivery,
+        attempt: Attempt,
+        *,
+        entry: Entry,
+        health: Health | None = None,
+        off: SwitchOff | None = None,
+        now: int | None = None,
+    ) -> tuple[bool, bool]:
+        """Write what an attempt made of a delivery, unless the claim is stale.
+
+        Args:
+            after: the delivery as it is now, with the fence of its claim.
+            attempt: what happened.
+            entry: for the tracker's timeline.
+            health: the receiver's after the attempt, with the version it was claimed under; None:
+                it is as it was.
+            off: the endpoint is switched off by this.
+            now: stands in for Redis's clock, in tests.
+
+        Returns:
+            Whether it was written, and whether it switched the endpoint off.
+        """
+        event = [off.reason, off.event.id, off.event.type, off.event.body] if off else []
         args = (
-            *(after.id, after.fence, after.state.value, records.delivery_to_json(after)),
-            *(after.next_attempt_at or 0, records.attempt_to_json(attempt)),
-            *(f"{after.account}:{after.generation_id}", records.entry_to_json(entry)),
-            self._scripts.retention_ms,
+            *(after.id, after.fence, after.state.value, after.reason or ""),
+            *(records.delivery_to_json(after), after.next_attempt_at or 0),
+            *(records.attempt_to_json(attempt), records.entry_to_json(entry)),
+            *(self._scripts.retention_ms, *records.health_args(health)),
+            "ok" if after.state is DeliveryState.DELIVERED else "failed",
+            *event,
         )
-        return bool(await self._scripts.run("settle_attempt", *args, now=now))
+        applied, switched_off = await self._scripts.run("settle_attempt", *args, now=now)
+        return bool(applied), bool(switched_off)
+
+    async def replay(self, again: Delivery, *, now: int | None = None) -> tuple[str, str]:
+        """Owe a finished delivery again; one that is pending becomes due now.
+
+        Args:
+            again: the delivery with its tries at nought.
+            now: stands in for Redis's clock, in tests.
+
+        Returns:
+            Its state before ('' = there is none; `disabled` = its endpoint is off; `gone` = its
+            endpoint or event is no longer kept), and the lane whose drain the caller must start.
+        """
+        args = (again.id, records.delivery_to_json(again), ms(ALIVE_S))
+        before, lane = await self._scripts.run("replay", *args, now=now)
+        return before.decode(), lane.decode()
+
+    async def announce(self, event: NewEvent, *, now: int | None = None) -> str:
+        """Bear an event that is not about a generation; returns the lane to start ('' = none)."""
+        args = (self._scripts.retention_ms, ms(ALIVE_S), *records.event_args(event))
+        lane: bytes = await self._scripts.run("announce", *args, now=now)
+        return lane.decode()

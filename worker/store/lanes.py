@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from worker.model import Health
+from worker.store import records
 from worker.store.scripts import ALIVE_S, Scripts, ms
-from worker.store.trackers import health_from_row
 
 LINGER_S = 2.0
 """A drain stays while its lane has work due within this time."""
@@ -49,10 +49,10 @@ class Lanes:
         first = await self._redis.zrange(self._key("lanes"), 0, 0, withscores=True)
         return max(0.0, (now - first[0][1]) / 1000) if first else 0.0
 
-    async def health(self, accounts: Iterable[str]) -> list[Health]:
-        """Read how accounts are doing."""
+    async def health(self, lanes: Iterable[str]) -> list[Health]:
+        """Read how the accounts or receivers of lanes are doing."""
         pipe = self._redis.pipeline(transaction=False)
         fields = ["reason", "streak", "held_until", "detail", "version"]
-        for account in accounts:
-            pipe.hmget(self._key(f"account:{account}"), fields)
-        return [health_from_row(row) for row in await pipe.execute()]
+        for lane in lanes:
+            pipe.hmget(self._key(f"card:{lane}"), fields)
+        return [records.health_from_row(row) for row in await pipe.execute()]

@@ -9,7 +9,7 @@ of them is a hundred kilobytes.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -20,8 +20,13 @@ from worker.model import (
     Delivery,
     DeliveryReason,
     DeliveryState,
+    Endpoint,
     Entry,
+    Health,
+    HealthReason,
+    NewEvent,
     Reason,
+    Secret,
     State,
     Terms,
     Tracker,
@@ -31,7 +36,11 @@ _TRACKER_APART = {
     *("account", "generation_id", "state", "fence", "seq"),
     *("tracked_at", "deadline_at", "terms"),
 }
-_DELIVERY_APART = {"id", "state", "fence", "seq", "event_id", "created_at", "attempts"}
+_DELIVERY_APART = {
+    *("id", "state", "reason", "finished_at", "fence", "seq", "event_id", "endpoint"),
+    *("account", "generation_id", "created_at", "attempts"),
+}
+_ENDPOINT_IN_RECORD = ("events", "headers", "refresh_assets")
 
 
 def _plain_fields(kind: type, apart: set[str]) -> dict[str, Any]:
@@ -148,19 +157,89 @@ def delivery_from_hash(
     delivery_id: str, row: Mapping[bytes, bytes], attempts: Iterable[bytes] = ()
 ) -> Delivery:
     """Read a delivery back from its hash (and its attempts, where they were fetched)."""
-    record = from_json(row[b"record"])
-    if "reason" in record:
-        record["reason"] = DeliveryReason(record["reason"])
+    reason, finished_at = row.get(b"reason"), row.get(b"finished_at")
     return Delivery(
         id=delivery_id,
         event_id=row[b"event_id"].decode(),
+        endpoint=row[b"endpoint"].decode(),
+        account=row[b"account"].decode(),
+        generation_id=row[b"generation_id"].decode(),
         state=DeliveryState(row[b"state"].decode()),
+        reason=DeliveryReason(reason.decode()) if reason else None,
+        finished_at=int(finished_at) if finished_at else None,
         fence=int(row[b"fence"]),
         seq=int(row[b"seq"]),
         created_at=int(row[b"created_at"]),
         attempts=tuple(Attempt(**from_json(each)) for each in attempts),
+        **from_json(row[b"record"]),
+    )
+
+
+def endpoint_to_json(endpoint: Endpoint) -> bytes:
+    """Write down an endpoint's `record`."""
+    values = ((name, getattr(endpoint, name)) for name in _ENDPOINT_IN_RECORD)
+    return to_json({name: value for name, value in values if value})
+
+
+def endpoint_from_hash(name: str, row: Mapping[bytes, bytes]) -> Endpoint:
+    """Read an endpoint back from its hash."""
+    record = from_json(row[b"record"])
+    failing_since, why = row.get(b"failing_since"), row.get(b"disabled_reason")
+    return Endpoint(
+        name=name,
+        url=row[b"url"].decode(),
+        events=tuple(record.pop("events", ())),
+        concurrency=int(row.get(b"concurrency", 8)),
+        enabled=row[b"enabled"] == b"1",
+        disabled_reason=why.decode() if why else None,
+        failing_since=int(failing_since) if failing_since else None,
+        secrets=secrets_from_json(row[b"secrets"]),
+        seq=int(row[b"seq"]),
         **record,
     )
+
+
+def secrets_to_json(secrets: Iterable[Secret]) -> bytes:
+    """Write signing secrets down, as `[[text, until], …]`."""
+    return to_json([[each.text, each.until] for each in secrets])
+
+
+def secrets_from_json(text: bytes) -> tuple[Secret, ...]:
+    """Read signing secrets back."""
+    return tuple(Secret(*each) for each in from_json(text))
+
+
+def health_from_row(row: Sequence[bytes | None]) -> Health:
+    """Read a health as scripts return it: reason, streak, held_until, detail, version."""
+    reason, streak, held_until, detail, version = ((each or b"").decode() for each in row)
+    return Health(
+        reason=HealthReason(reason) if reason else None,
+        streak=int(streak or 0),
+        held_until=int(held_until or 0),
+        detail=detail or None,
+        version=int(version or 0),
+    )
+
+
+def health_args(health: Health | None) -> list[Any]:
+    """Give a script an account's or a receiver's health; None: it is as it was."""
+    if health is None:
+        return ["", "", 0, 0, ""]
+    reason, detail = health.reason or "", health.detail or ""
+    return [health.version, str(reason), health.streak, health.held_until, detail]
+
+
+def delivery_args(owed: Delivery, lane: str) -> list[str | bytes]:
+    """Give a script what it needs to owe a delivery."""
+    return [owed.id, owed.endpoint, owed.url, lane, delivery_to_json(owed)]
+
+
+def event_args(event: NewEvent | None) -> list[Any]:
+    """Give a script an event to bear, and what is owed for it."""
+    if event is None:
+        return []
+    owed = event.delivery
+    return [event.id, event.type, event.body, *(delivery_args(owed, event.lane) if owed else [])]
 
 
 def attempt_to_json(attempt: Attempt) -> bytes:

@@ -1,4 +1,4 @@
-"""Runs the Lua scripts: one file per atomic step, each behind `common.lua`."""
+"""Runs the Lua scripts: one file per atomic step, each behind those that all of them share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from importlib.resources import files
 from typing import Any
 
 from redis.asyncio import Redis
+
+COMMON = ("common", "deliveries")
 
 LEASE_S = 30.0
 """How long a claim lasts, unless told otherwise: more than a look or an attempt may take."""
@@ -57,11 +59,11 @@ class Scripts:
         self.retention_ms = ms(retention_s)
         self.lease_ms = ms(lease_s)
         folder = files("worker") / "lua"
-        common = (folder / "common.lua").read_text()
+        common = "".join((folder / f"{name}.lua").read_text() for name in COMMON)
         self._scripts = {
             file.name.removesuffix(".lua"): redis.register_script(common + file.read_text())
             for file in folder.iterdir()
-            if file.name.endswith(".lua") and file.name != "common.lua"
+            if file.name.endswith(".lua") and file.name.removesuffix(".lua") not in COMMON
         }
 
     async def run(self, name: str, *args: Any, now: int | None = None) -> Any:

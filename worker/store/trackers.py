@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.model import (
-    Delivery,
     Entry,
     Health,
-    HealthReason,
     JsonObject,
+    NewEvent,
     State,
     Terms,
     Tracker,
@@ -41,17 +40,6 @@ class ClaimedTracker:
     clock: Clock
     health: Health
     tracker: Tracker
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewEvent:
-    """An event to be born with a settle, and the delivery owed for it, if any."""
-
-    id: str
-    type: str
-    body: bytes
-    delivery: Delivery | None = None
-    lane: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +142,7 @@ class Trackers:
         return ClaimedLooks(
             clock=Clock.at(at),
             wake_at=None if wake_at < 0 else wake_at,
-            health=health_from_row(health),
+            health=records.health_from_row(health),
             looks=[_claimed(account, row) for row in looks],
             blind=[_claimed(account, row) for row in blind],
         )
@@ -171,7 +159,7 @@ class Trackers:
         match await self._scripts.run("claim_tracker", *args, now=now):
             case [at, 0, health, row]:
                 tracker = records.tracker_from_hash(account, generation_id, pairs(row))
-                return ClaimedTracker(Clock.at(at), health_from_row(health), tracker)
+                return ClaimedTracker(Clock.at(at), records.health_from_row(health), tracker)
             case [_, wait_ms]:
                 return float(wait_ms) / 1000
         return None
@@ -204,39 +192,12 @@ class Trackers:
             *(after.account, after.generation_id, after.fence, after.state.value),
             *(records.tracker_to_record(known), after.next_poll_at or 0),
             *(self._scripts.retention_ms, ms(ALIVE_S)),
-            *_health_args(health),
+            *records.health_args(health),
             *(len(entries), *map(records.entry_to_json, entries)),
-            *_event_args(event),
+            *records.event_args(event),
         ]
         applied, lane = await self._scripts.run("settle_look", *args, now=now)
         return bool(applied), lane.decode()
-
-
-def health_from_row(row: Sequence[bytes | None]) -> Health:
-    """Read an account's health: reason, streak, held_until, detail, version; None where unset."""
-    reason, streak, held_until, detail, version = ((each or b"").decode() for each in row)
-    return Health(
-        reason=HealthReason(reason) if reason else None,
-        streak=int(streak or 0),
-        held_until=int(held_until or 0),
-        detail=detail or None,
-        version=int(version or 0),
-    )
-
-
-def _health_args(health: Health | None) -> list[Any]:
-    if health is None:
-        return ["", "", 0, 0, ""]
-    reason, detail = health.reason or "", health.detail or ""
-    return [health.version, str(reason), health.streak, health.held_until, detail]
-
-
-def _event_args(event: NewEvent | None) -> list[Any]:
-    if event is None:
-        return []
-    owed = event.delivery
-    delivery = [owed.id, records.delivery_to_json(owed), event.lane] if owed else []
-    return [event.id, event.type, event.body, *delivery]
 
 
 def _claimed(account: str, row: list[Any]) -> Tracker:

@@ -1,0 +1,229 @@
+"""What a caller may ask about endpoints: make, change, rotate, test, recover, delete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from worker import addresses, events, shapes, signing
+from worker.errors import ConflictError, InvalidInputError, NotFoundError
+from worker.model import Delivery, Endpoint, EndpointEvent, JsonObject, Secret
+from worker.paging import Page, page_of
+from worker.requests import EndpointRequest, Network, check_endpoint_name
+from worker.store import Store, redis_may_be_away
+
+LIVE_SECRETS = 5
+"""More signatures than these are not sent: the oldest secret stops signing early."""
+
+RECOVERED_PER_STEP = 200
+
+
+class Endpoints:
+    """The use cases.
+
+    Args:
+        store: the state.
+        start: starts the drain of a lane.
+        allow_private: networks that webhooks may reach although they are not public.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        start: Callable[[str], Awaitable[None]],
+        allow_private: Sequence[Network],
+    ) -> None:
+        self._store = store
+        self._start = start
+        self._allow_private = tuple(allow_private)
+
+    @redis_may_be_away
+    async def put(self, name: str, request: EndpointRequest) -> tuple[JsonObject, bool]:
+        """Make an endpoint, or change one; what is left out has its default, but for the URL.
+
+        Returns:
+            The endpoint, with its secret if it is new, and whether it is.
+
+        Raises:
+            InvalidInputError: a field cannot be used.
+        """
+        check_endpoint_name(name)
+        url = self._url(name, request)
+        wanted = Endpoint(
+            name=name,
+            url=url,
+            events=tuple(sorted(request.events or ())),
+            headers=addresses.check_headers(request.headers) if request.headers else {},
+            concurrency=request.concurrency,
+            refresh_assets=request.refresh_assets,
+        )
+        secret = signing.new_secret(os.urandom(32))
+        found = await self._store.endpoints.put(wanted, enabled=request.enabled, secret=secret)
+        if found is None:
+            raise InvalidInputError("url", "a new endpoint needs the URL that it stands for")
+        endpoint, created = found
+        if not endpoint.enabled:
+            await self._store.endpoints.release(name)
+        shape = shapes.endpoint_shape(endpoint, await self._store.now())
+        return (shape | {"secret": secret} if created else shape), created
+
+    def _url(self, name: str, request: EndpointRequest) -> str:
+        if request.url is None:
+            return ""
+        url = addresses.check(request.url, self._allow_private, "url")
+        if name.startswith("url_") and name != addresses.endpoint_name(url):
+            raise InvalidInputError("url", f"{name} stands for another URL; leave it out")
+        return url
+
+    @redis_may_be_away
+    async def get(self, name: str) -> JsonObject:
+        """Get an endpoint.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return shapes.endpoint_shape(await self._known(name), await self._store.now())
+
+    @redis_may_be_away
+    async def list_endpoints(self, *, limit: int = 100, cursor: str | None = None) -> Page:
+        """List endpoints, anonymous ones that have been used lately among them.
+
+        Raises:
+            InvalidInputError: the cursor is not one of ours.
+        """
+        now = await self._store.now()
+
+        async def read(before: int | None, count: int) -> tuple[int | None, list[Endpoint]]:
+            names = await self._store.endpoints.names(before=before, limit=count)
+            found = await self._store.endpoints.get_many([name for _, name in names])
+            return (names[-1][0] if len(names) == count else None), found
+
+        return await page_of(
+            read,
+            fits=lambda _: True,
+            show=lambda each: shapes.endpoint_shape(each, now),
+            limit=limit,
+            cursor=cursor,
+        )
+
+    @redis_may_be_away
+    async def delete(self, name: str) -> None:
+        """Delete an endpoint; what it is still owed is discarded.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        if not await self._store.endpoints.drop(name):
+            raise _no_endpoint(name)
+        await self._store.endpoints.release(name)
+        await self._store.endpoints.settled(name)
+
+    @redis_may_be_away
+    async def rotate(self, name: str, *, overlap_s: float) -> JsonObject:
+        """Give an endpoint a new secret; the old ones go on signing for `overlap_s`.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        while True:
+            known, now = await self._known(name), await self._store.now()
+            fresh = Secret(signing.new_secret(os.urandom(32)))
+            after = (fresh, *_overlapping(known.secrets, now, overlap_s))[:LIVE_SECRETS]
+            if await self._store.endpoints.set_secrets(known, after):
+                shape = shapes.endpoint_shape(replace(known, secrets=after), now)
+                return shape | {"secret": fresh.text}
+
+    @redis_may_be_away
+    async def test(self, name: str) -> JsonObject:
+        """Send an endpoint a real, signed event of type `endpoint.test`; returns the delivery.
+
+        Raises:
+            NotFoundError: there is none.
+            ConflictError: it is off.
+        """
+        known, now = await self._known(name), await self._store.now()
+        if not known.enabled:
+            raise _is_off(known)
+        event = events.about_endpoint(known, EndpointEvent.TEST, None, now)
+        owed, lane = events.owed_notice(event.id, event.type, known, now)
+        await self._started(await self._store.deliveries.announce(events.owing(event, owed, lane)))
+        return shapes.delivery_shape(owed)
+
+    @redis_may_be_away
+    async def recover(self, name: str, *, since: int) -> int:
+        """Owe an endpoint again all that was exhausted since an instant; returns how many.
+
+        Raises:
+            NotFoundError: there is none.
+            ConflictError: it is off.
+        """
+        known, recovered = await self._known(name), 0
+        if not known.enabled:
+            raise _is_off(known)
+        failed = await self._store.endpoints.failed(name, since=since)
+        for first in range(0, len(failed), RECOVERED_PER_STEP):
+            some = failed[first : first + RECOVERED_PER_STEP]
+            for delivery in await self._store.deliveries.get_many(some):
+                before, lane = await self._store.deliveries.replay(_again(delivery))
+                recovered += before == "exhausted"
+                await self._started(lane)
+        return recovered
+
+    @redis_may_be_away
+    async def replay(self, delivery_id: str) -> JsonObject:
+        """Owe a finished delivery again, under the same webhook-id; returns it.
+
+        Raises:
+            NotFoundError: there is none, or no longer.
+            ConflictError: its endpoint is off.
+        """
+        found = await self._store.deliveries.get_many([delivery_id])
+        if found:
+            before, lane = await self._store.deliveries.replay(_again(found[0]))
+            if before == "disabled":
+                raise _is_off(await self._known(found[0].endpoint))
+            if before not in {"", "gone"}:
+                await self._started(lane)
+                (now,) = await self._store.deliveries.get_many([delivery_id])
+                return shapes.delivery_shape(now)
+        raise NotFoundError(
+            f"There is no delivery {delivery_id!r} that could be replayed: "
+            "it, its event or its endpoint is no longer kept."
+        )
+
+    async def _known(self, name: str) -> Endpoint:
+        found = await self._store.endpoints.get(name)
+        if found is None:
+            raise _no_endpoint(name)
+        return found
+
+    async def _started(self, lane: str) -> None:
+        if lane:
+            await self._start(lane)
+
+
+def _overlapping(known: Sequence[Secret], now: int, overlap_s: float) -> list[Secret]:
+    """Keep the secrets that still sign, none for longer than the overlap."""
+    until = now + round(overlap_s * 1000)
+    return [
+        Secret(each.text, until if each.until is None else min(each.until, until))
+        for each in known
+        if each.until is None or each.until > now
+    ]
+
+
+def _again(delivery: Delivery) -> Delivery:
+    return replace(delivery, tries=0, next_attempt_at=None)
+
+
+def _no_endpoint(name: str) -> NotFoundError:
+    return NotFoundError(f"There is no endpoint {name!r}.")
+
+
+def _is_off(endpoint: Endpoint) -> ConflictError:
+    return ConflictError(
+        f"Endpoint {endpoint.name} is off ({endpoint.disabled_reason}); "
+        'PUT it with {"enabled": true} first.'
+    )

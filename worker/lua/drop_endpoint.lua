@@ -1,0 +1,12 @@
+-- Delete an endpoint; what it is still owed is to be released as discarded.
+-- ARGV: now, name
+-- Returns 1, or 0 if there is none
+local name = ARGV[2]
+if redis.call('DEL', key('endpoint:' .. name)) == 0 then
+  return 0
+end
+redis.call('ZREM', key('endpoints'), name)
+redis.call('SREM', key('watchers'), name)
+redis.call('ZREM', key('expiry'), 'endpoints ' .. name)
+redis.call('HSET', key('disabled'), name, '')
+return 1

@@ -1,0 +1,113 @@
+"""Endpoints in Redis: who receives, signed with what, and what became of what they were owed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from worker.model import Delivery, Endpoint, EndpointEvent, Secret
+from worker.store import records
+from worker.store.scripts import ALIVE_S, Scripts, ms, pairs
+
+RELEASED_PER_STEP = 500
+
+
+class Endpoints:
+    """Named receivers, and the anonymous ones that come with a callback URL."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._redis = scripts.redis
+        self._key = scripts.key
+
+    async def put(
+        self, endpoint: Endpoint, *, enabled: bool | None, secret: str
+    ) -> tuple[Endpoint, bool] | None:
+        """Make an endpoint, or change one.
+
+        Args:
+            endpoint: as it shall be; an empty URL leaves that as it is.
+            enabled: switches it on or off; None leaves that as it is.
+            secret: signs for it if it is new.
+
+        Returns:
+            It, and whether it is new; None if there is none and no URL was given.
+        """
+        switch = "" if enabled is None else int(enabled)
+        watches = int(EndpointEvent.DISABLED in endpoint.events)
+        created, *row = await self._scripts.run(
+            "put_endpoint",
+            *(endpoint.name, endpoint.url, records.endpoint_to_json(endpoint), switch),
+            *(records.secrets_to_json([Secret(secret)]), endpoint.concurrency, watches),
+        )
+        if not row:
+            return None
+        return records.endpoint_from_hash(endpoint.name, pairs(row[0])), bool(created)
+
+    async def get(self, name: str) -> Endpoint | None:
+        """Read an endpoint, or None."""
+        found = await self.get_many([name])
+        return found[0] if found else None
+
+    async def get_many(self, names: Sequence[str]) -> list[Endpoint]:
+        """Read endpoints, leaving out those that are no longer there."""
+        pipe = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipe.hgetall(self._key(f"endpoint:{name}"))
+        rows = zip(names, await pipe.execute(), strict=True)
+        return [records.endpoint_from_hash(name, row) for name, row in rows if row]
+
+    async def names(self, *, before: int | None, limit: int) -> list[tuple[int, str]]:
+        """Name endpoints, newest first, as up to `limit` of (seq, name) with seq below `before`."""
+        (found,) = await self._scripts.newest(["endpoints"], before=before, limit=limit)
+        return [(seq, name) for name, seq in found]
+
+    async def drop(self, name: str) -> bool:
+        """Delete an endpoint; False if there is none. What it is owed is then to be released."""
+        return bool(await self._scripts.run("drop_endpoint", name))
+
+    async def set_secrets(self, before: Endpoint, secrets: Iterable[Secret]) -> bool:
+        """Replace an endpoint's secrets; False if they are no longer what `before` has."""
+        old, new = records.secrets_to_json(before.secrets), records.secrets_to_json(secrets)
+        return bool(await self._scripts.run("rotate", before.name, old, new))
+
+    async def failed(self, name: str, *, since: int) -> list[str]:
+        """Name the exhausted deliveries of an endpoint that ended at `since` or later."""
+        found = await self._redis.zrangebyscore(self._key(f"failed:{name}"), since, "+inf")
+        return [delivery_id.decode() for delivery_id in found]
+
+    # --- what is to be done about those that were switched off ------------------------------------
+
+    async def switched_off(self) -> dict[str, str]:
+        """Name the endpoints that were switched off or deleted and whose consequences are due.
+
+        Returns:
+            The event to tell others of, by name of the endpoint; '' = nobody needs to be told.
+        """
+        found = await self._redis.hgetall(self._key("disabled"))  # type: ignore[misc]
+        return {name.decode(): event_id.decode() for name, event_id in found.items()}
+
+    async def release(self, name: str) -> None:
+        """Give up what an endpoint that is off or deleted is owed."""
+        args = (name, RELEASED_PER_STEP, self._scripts.retention_ms)
+        while await self._scripts.run("release", *args):
+            pass
+
+    async def watchers(self) -> list[Endpoint]:
+        """Read the endpoints that ask to be told when one is switched off."""
+        names = await self._redis.smembers(self._key("watchers"))  # type: ignore[misc]
+        return await self.get_many(sorted(name.decode() for name in names))
+
+    async def owe(self, owed: Delivery, lane: str) -> str:
+        """Owe an event that is on record to one more endpoint, once.
+
+        Returns:
+            The lane whose drain the caller must start ('' = none).
+        """
+        args = (self._scripts.retention_ms, ms(ALIVE_S), owed.event_id)
+        return str(
+            (await self._scripts.run("owe", *args, *records.delivery_args(owed, lane))).decode()
+        )
+
+    async def settled(self, name: str) -> None:
+        """Note that all has been done about an endpoint that was switched off."""
+        await self._redis.hdel(self._key("disabled"), name)  # type: ignore[misc]
