@@ -30,7 +30,7 @@ PAUSE_MS = 100
 RIVAL_S = 6.0
 
 RECEIVERS = """
-import asyncio, sys, json, resource
+import asyncio, json, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 control, pause, hung, ports = int(sys.argv[1]), float(sys.argv[2]) / 1000, int(sys.argv[3]), []
 count, first, last, lags = 0, 0.0, 0.0, []
@@ -54,16 +54,16 @@ class Receiver(asyncio.Protocol):
         if not self.transport.is_closing(): self.transport.write(OK)
 
 async def tell(reader, writer):
-    global count, first
-    word = await reader.readline()
-    writer.write(json.dumps({"ports": ports, "count": count, "took": last - first}).encode() + b"\\n")
-    if word == b"reset\\n": count, first = 0, 0.0
+    await reader.readline()
+    found = {"ports": ports, "count": count, "took": last - first}
+    writer.write(json.dumps(found).encode() + b"\\n")
     writer.close()
 
 async def main():
     loop = asyncio.get_running_loop()
     for n in range(int(sys.argv[4])):
-        server = await loop.create_server(lambda n=n: Receiver(n < hung), "127.0.0.1", 0, backlog=1000)
+        make = lambda n=n: Receiver(n < hung)
+        server = await loop.create_server(make, "127.0.0.1", 0, backlog=1000)
         ports.append(server.sockets[0].getsockname()[1])
     await (await asyncio.start_server(tell, "127.0.0.1", control)).serve_forever()
 
@@ -132,10 +132,10 @@ async def until(control: int, expected: int) -> dict[str, float]:
     return found
 
 
-async def ask(control: int, word: bytes = b"tell") -> dict[str, object]:
+async def ask(control: int) -> dict[str, object]:
     """Ask the receivers what they have taken."""
     reader, writer = await asyncio.open_connection("127.0.0.1", control)
-    writer.write(word + b"\n")
+    writer.write(b"tell\n")
     found = json.loads(await reader.readline())
     writer.close()
     return found

@@ -6,8 +6,8 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -15,13 +15,15 @@ import uvicorn
 
 from worker.api import create_app
 from worker.config import Settings
-from worker.errors import ConfigurationError
+from worker.hosting import Server, listen_on, url_of
 from worker.jobs import Worker
 from worker.wiring import Deployment, opened
 
 RESTART_S = 1.0
 RESTART_CAP_S = 30.0
 """A worker that fails (Redis went away) starts again after so long, doubling up to the cap."""
+
+_TAKEN = "Stop what listens there, or set DREAMHOOK_PORT to a free port."
 
 log = structlog.get_logger(__name__)
 
@@ -66,39 +68,19 @@ async def run(
     """
     async with AsyncExitStack() as stack:
         # The port comes first: a taken one is then one clear line, with nothing else started.
-        port = stack.enter_context(_listening(settings)) if api else None
+        port = None
+        if api:
+            port = stack.enter_context(listen_on(settings.host, settings.port, remedy=_TAKEN))
         deployment = await stack.enter_async_context(opened(settings))
         parts = await stack.enter_async_context(asyncio.TaskGroup())
         if worker:
             parts.create_task(_work(deployment, stop))
         if port is not None:
-            url = _url_of(port)
+            url = url_of(port)
             parts.create_task(_serve(deployment, port, stop))
             log.info("serving", url=url)
             if ready:
                 ready(url)
-
-
-def _url_of(port: socket.socket) -> str:
-    host, number = port.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{number}"
-
-
-@contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
-    """Take the port before anything else starts: a taken one is then one clear line."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as port:
-        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            port.bind((settings.host, settings.port))
-        except OSError as error:
-            raise ConfigurationError(
-                f"Cannot listen on {settings.host}:{settings.port} ({error.strerror}). "
-                "Stop what listens there, or set DREAMHOOK_PORT to a free port."
-            ) from error
-        port.listen()
-        yield port
 
 
 @asynccontextmanager
@@ -115,14 +97,6 @@ async def _told_to_stop() -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(each)
 
 
-class _Server(uvicorn.Server):
-    """A uvicorn that leaves the signals to us."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Event) -> None:
     settings = deployment.settings
     app = create_app(
@@ -133,7 +107,7 @@ async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Even
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
     )
-    server = _Server(config)
+    server = Server(config)
     serving = asyncio.create_task(server.serve(sockets=[port]))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
