@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from worker.config import AccountSettings, ClientSettings, Settings
+from worker.delivery_policy import RETRY_SCHEDULE
 from worker.errors import ConfigurationError
-from worker.policy import RETRY_SCHEDULE
 
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from standardwebhooks import Webhook
 
 from worker import addresses, signing
-from worker.courier import ATTEMPTS_AT_ONCE, Courier, settled
+from worker.courier import Courier, settled
 from worker.egress import Egress
 from worker.model import (
     Delivered,
@@ -24,15 +24,19 @@ from worker.model import (
     DeliveryReason,
     DeliveryState,
     DeliveryVerdict,
+    Endpoint,
     Exhausted,
+    NewEvent,
     RetryAt,
+    Secret,
     State,
     Terms,
 )
-from worker.store import NewEvent, Store
+from worker.store import Store
 
 SECRET = signing.new_secret(bytes(range(32)))
-OLD_SECRET = signing.new_secret(bytes(range(32, 64)))
+NEW_SECRET = signing.new_secret(bytes(range(32, 64)))
+CONCURRENCY = Endpoint(name="", url="").concurrency
 BODY = b'{"type":"generation.completed","timestamp":"2026-01-01T00:00:00.000Z","data":{"n":1}}'
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nThanks"
 
@@ -51,7 +55,7 @@ class Receiver:
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     most_at_once: int = 0
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
-    came: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    came: asyncio.Condition = field(default_factory=asyncio.Condition)
     _busy: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,7 +66,8 @@ class Receiver:
         self.got.append((headers, await reader.readexactly(int(headers["content-length"]))))
         self._busy += 1
         self.most_at_once = max(self.most_at_once, self._busy)
-        self.came.release()
+        async with self.came:
+            self.came.notify_all()
         await self.may_answer.wait()
         self._busy -= 1
         if said is None:
@@ -70,6 +75,10 @@ class Receiver:
         else:
             writer.write(said)
         writer.close()
+
+    async def was_called(self, times: int) -> None:
+        async with asyncio.timeout(5), self.came:
+            await self.came.wait_for(lambda: len(self.got) >= times)
 
     @property
     def lane(self) -> str:
@@ -96,12 +105,11 @@ class Office:
     redis: Redis
     store: Store
     egress: Egress
-    secrets: tuple[str, ...] = (SECRET,)
     schedule: tuple[float, ...] = (0.05, 0.05)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     owed: int = 0
 
-    async def owe(self, url: str, **headers: str) -> str:
+    async def owe(self, url: str, endpoint: str = "", **headers: str) -> str:
         """Complete a generation whose event is owed to `url`; returns the delivery's ID."""
         self.owed += 1
         name, event_id, delivery_id = f"g-{self.owed}", f"evt_{self.owed}", f"dlv_{self.owed}"
@@ -113,7 +121,7 @@ class Office:
             type="generation.completed",
             account="luma",
             generation_id=name,
-            endpoint=addresses.endpoint_name(url),
+            endpoint=endpoint or addresses.endpoint_name(url),
             url=url,
             headers=headers,
             state=DeliveryState.PENDING,
@@ -132,7 +140,21 @@ class Office:
 
     async def drain(self, lane: str) -> bool:
         """Deliver until nothing is due within a couple of seconds."""
-        courier = Courier(self.store, self.egress, secrets=self.secrets, schedule=self.schedule)
+
+        async def as_it_is(_delivery: Delivery, body: bytes) -> bytes:
+            return body
+
+        async def start(lane: str) -> None:
+            raise AssertionError(lane)
+
+        courier = Courier(
+            self.store,
+            self.egress,
+            secret=SECRET,
+            schedule=self.schedule,
+            refresh=as_it_is,
+            start=start,
+        )
         async with asyncio.timeout(10):
             return await courier.drain(lane, self.stopping)
 
@@ -182,12 +204,16 @@ async def test_what_is_posted_verifies_with_the_libraries_that_receivers_use(
 
 
 async def test_while_a_secret_is_rotated_both_verify(office: Office, receiver: Receiver) -> None:
-    office.secrets = (SECRET, OLD_SECRET)
-    await office.owe(receiver.url)
+    made = await office.store.endpoints.put(
+        Endpoint(name="shop", url=receiver.url), enabled=None, secret=SECRET
+    )
+    later = await office.store.now() + 60_000
+    await office.store.endpoints.set_secrets(made[0], [Secret(NEW_SECRET), Secret(SECRET, later)])
+    await office.owe(receiver.url, endpoint="shop")
     await office.drain(receiver.lane)
 
     ((headers, body),) = receiver.got
-    for secret in office.secrets:
+    for secret in (NEW_SECRET, SECRET):
         Webhook(secret).verify(body, headers)
 
 
@@ -312,17 +338,16 @@ async def test_a_receiver_has_no_more_attempts_under_way_than_its_limit(
     office: Office, receiver: Receiver
 ) -> None:
     receiver.may_answer.clear()
-    for _ in range(3 * ATTEMPTS_AT_ONCE):
+    for _ in range(3 * CONCURRENCY):
         await office.owe(receiver.url)
     draining = asyncio.create_task(office.drain(receiver.lane))
-    for _ in range(ATTEMPTS_AT_ONCE):
-        await receiver.came.acquire()
+    await receiver.was_called(CONCURRENCY)
 
     receiver.may_answer.set()
     await draining
 
-    assert receiver.most_at_once == ATTEMPTS_AT_ONCE
-    assert len(receiver.got) == 3 * ATTEMPTS_AT_ONCE
+    assert receiver.most_at_once == CONCURRENCY
+    assert len(receiver.got) == 3 * CONCURRENCY
 
 
 async def test_two_drains_of_one_lane_at_once_post_each_webhook_once(
@@ -341,17 +366,16 @@ async def test_an_attempt_in_hand_is_ended_when_its_drain_is_to_stop(
     office: Office, receiver: Receiver
 ) -> None:
     receiver.may_answer.clear()
-    delivery_ids = [await office.owe(receiver.url) for _ in range(ATTEMPTS_AT_ONCE + 1)]
+    delivery_ids = [await office.owe(receiver.url) for _ in range(CONCURRENCY + 1)]
     draining = asyncio.create_task(office.drain(receiver.lane))
-    for _ in range(ATTEMPTS_AT_ONCE):
-        await receiver.came.acquire()
+    await receiver.was_called(CONCURRENCY)
     office.stopping.set()
     receiver.may_answer.set()
 
     assert await draining is True  # somebody else is to take the rest
 
     states = [(await office.delivery(each)).state for each in delivery_ids]
-    assert states.count(DeliveryState.DELIVERED) == ATTEMPTS_AT_ONCE
+    assert states.count(DeliveryState.DELIVERED) == CONCURRENCY
     assert states.count(DeliveryState.PENDING) == 1
 
 
@@ -364,9 +388,9 @@ async def test_an_attempt_that_outlives_its_claim_changes_nothing(
     receiver.may_answer.clear()
     delivery_id = await office.owe(receiver.url)
     first = asyncio.create_task(office.drain(receiver.lane))
-    await receiver.came.acquire()
+    await receiver.was_called(1)
     second = asyncio.create_task(office.drain(receiver.lane))
-    await receiver.came.acquire()
+    await receiver.was_called(2)
 
     receiver.may_answer.set()
     await asyncio.gather(first, second)

@@ -15,9 +15,10 @@ from pydantic import AliasChoices, BaseModel
 from standardwebhooks import WebhookVerificationError
 
 import worker.store
-from worker import config, jobs, policy, signing
+from worker import config, delivery_policy, jobs, signing
 from worker.api import create_app, schemas
 from worker.cli.app import app as cli
+from worker.endpoints import Endpoints
 from worker.service import Service
 
 ROOT = Path(__file__).parent.parent
@@ -127,7 +128,7 @@ def test_every_default_in_the_settings_tables_is_the_real_one() -> None:
 
 
 def test_the_api_document_has_the_routes_of_the_api_and_no_others() -> None:
-    spec = create_app(cast("Service", None)).openapi()
+    spec = create_app(cast("Service", None), cast("Endpoints", None)).openapi()
     real = {(verb.upper(), path) for path, verbs in spec["paths"].items() for verb in verbs}
     named = re.findall(r"`(GET|PUT|POST|DELETE|PATCH) (/[^`?]*)`", read("docs/api.md"))
     apart = {("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json")}
@@ -164,7 +165,9 @@ def test_every_command_is_in_a_document() -> None:
         ("docs/api.md", "delivery", schemas.Delivery),
         ("docs/api.md", "account", schemas.Account),
         ("docs/api.md", "stats", schemas.Stats),
+        ("docs/api.md", "endpoint", schemas.Endpoint),
         ("docs/webhooks.md", "event body", schemas.Event),
+        ("docs/webhooks.md", "notice body", schemas.Notice),
     ],
 )
 def test_an_example_is_what_the_api_answers(page: str, marker: str, model: type[BaseModel]) -> None:
@@ -218,7 +221,7 @@ def test_the_retry_schedule_is_the_one_that_is_kept() -> None:
     line = next(each for each in read("docs/webhooks.md").splitlines() if "20 h, 20 h" in each)
     units = {"s": 1, "min": 60, "h": 3600}
     shown = [float(n) * units[unit] for n, unit in re.findall(r"(\d+) (s|min|h)\b", line)]
-    assert tuple(shown) == policy.RETRY_SCHEDULE
+    assert tuple(shown) == delivery_policy.RETRY_SCHEDULE
 
 
 def test_compose_gives_a_worker_the_time_to_finish_what_it_has_in_hand() -> None:

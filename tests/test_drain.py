@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from redis.asyncio import Redis
 
-from worker import drain
+from worker import drain, running
 from worker.drain import Claimed, Drain
 from worker.model import State, Terms, Tracker
 from worker.store import Store
@@ -65,8 +65,7 @@ async def lane(redis: Redis) -> AsyncIterator[Lane]:
     store = Store(redis, prefix="test", retention_s=600, lease_s=LEASE_S)
     listening = asyncio.create_task(store.bell.listen())
     yield Lane(store)
-    listening.cancel()
-    await asyncio.gather(listening, return_exceptions=True)
+    await running._cancel(listening)
 
 
 class Gate:
@@ -74,7 +73,8 @@ class Gate:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self.begun = asyncio.Semaphore(0)
+        self.begun = 0
+        self.changed = asyncio.Condition()
         self.open = asyncio.Event()
         self.at_once = 0
         self.most_at_once = 0
@@ -83,7 +83,9 @@ class Gate:
     async def __call__(self, tracker: Tracker) -> None:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        self.begun.release()
+        self.begun += 1
+        async with self.changed:
+            self.changed.notify_all()
         try:
             await self.open.wait()
         except asyncio.CancelledError:
@@ -91,6 +93,10 @@ class Gate:
             raise
         await self._work(tracker)
         self.at_once -= 1
+
+    async def has_begun(self, times: int = 1) -> None:
+        async with asyncio.timeout(5), self.changed:
+            await self.changed.wait_for(lambda: self.begun >= times)
 
 
 async def test_a_drain_does_all_that_is_due_and_goes(lane: Lane) -> None:
@@ -129,23 +135,23 @@ async def test_a_drain_stays_for_what_is_due_soon(lane: Lane) -> None:
 
 async def test_a_sleeping_drain_is_woken_by_what_comes_due(lane: Lane) -> None:
     """It would sleep for a second otherwise."""
-    done = asyncio.Semaphore(0)
 
     async def work(tracker: Tracker) -> None:
         if lane.taken == ["g-1"]:
             await lane.look_again_in(1.2, tracker)
         else:
             await lane.finish(tracker)
-        done.release()
 
+    gate = Gate(work)
+    gate.open.set()
     await lane.track("g-1")
-    draining = asyncio.create_task(lane.drain(work))
-    await done.acquire()
+    draining = asyncio.create_task(lane.drain(gate))
+    await gate.has_begun()
     await asyncio.wait({draining}, timeout=0.1)  # it has fallen asleep by then
 
     assert await lane.track("g-2") is False
     async with asyncio.timeout(0.5):
-        await done.acquire()
+        await gate.has_begun(2)
     assert lane.taken == ["g-1", "g-2"]
     await draining
 
@@ -154,8 +160,7 @@ async def test_a_drain_has_no_more_in_hand_than_it_has_hands(lane: Lane) -> None
     gate = Gate(lane.finish)
     await lane.track(*[f"g-{n}" for n in range(9)])
     draining = asyncio.create_task(lane.drain(gate, hands=3))
-    for _ in range(3):
-        await gate.begun.acquire()
+    await gate.has_begun(3)
     assert len(lane.taken) == 3
 
     gate.open.set()
@@ -193,8 +198,7 @@ async def test_a_drain_that_is_to_stop_ends_what_it_has_in_hand_and_takes_no_mor
     gate = Gate(lane.finish)
     await lane.track("g-1", "g-2", "g-3")
     draining = asyncio.create_task(lane.drain(gate, hands=2))
-    await gate.begun.acquire()
-    await gate.begun.acquire()
+    await gate.has_begun(2)
     lane.stopping.set()
     lane.store.bell.ring(LANE)
     await asyncio.wait({draining}, timeout=0.05)
@@ -216,7 +220,7 @@ async def test_work_that_fails_fails_the_drain_after_all_other_work_has_ended(la
 
     await lane.track("g-1", "g-2")
     draining = asyncio.create_task(lane.drain(work))
-    await gate.begun.acquire()
+    await gate.has_begun()
     gate.open.set()
 
     with pytest.raises(RuntimeError, match="a bug"):
@@ -258,7 +262,7 @@ async def test_a_drain_that_is_canceled_lets_go_of_its_work_which_falls_due_agai
     gate = Gate(lane.finish)
     await lane.track("g-1")
     draining = asyncio.create_task(lane.drain(gate))
-    await gate.begun.acquire()
+    await gate.has_begun()
 
     draining.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -276,7 +280,7 @@ async def test_a_drain_that_is_canceled_while_it_waits_for_its_work_lets_go_of_i
     gate = Gate(lane.finish)
     await lane.track("g-1")
     draining = asyncio.create_task(lane.drain(gate))
-    await gate.begun.acquire()
+    await gate.has_begun()
     lane.stopping.set()
     lane.store.bell.ring(LANE)
     async with asyncio.timeout(5):
@@ -298,7 +302,7 @@ async def test_work_of_a_drain_outlives_its_time_and_its_lease_without_harm(
     gate = Gate(partial(lane.look_again_in, 3600))
     await lane.track("g-1")
     first = asyncio.create_task(lane.drain(gate))
-    await gate.begun.acquire()
+    await gate.has_begun()
     monkeypatch.setattr(drain, "BUDGET_S", 5.0)
     await lane.drain()
 

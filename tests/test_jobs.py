@@ -6,17 +6,19 @@ import asyncio
 import json
 import pickle
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
+import structlog
 from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool
 
-from worker import jobs
+from worker import jobs, running
 from worker.embedded import EmbeddedRedis
-from worker.jobs import STAND_INS, Starter, Worker, create_worker, queue_name
+from worker.jobs import LANES_A_JOB, STAND_INS, Starter, Worker, create_worker, queue_name
 from worker.model import Terms
 from worker.store import Store
 
@@ -52,12 +54,18 @@ class Fleet:
     prefix: str = "test"
     drains: Drains = field(default_factory=Drains)
 
-    @property
-    def start(self) -> Starter:
-        return Starter(self.redis, self.store, self.prefix)
+    def __post_init__(self) -> None:
+        self.start = Starter(self.redis, self.store, self.prefix)
+        self.swept = 0
 
     def worker(self) -> Worker:
-        return create_worker(self.redis, self.store, self.drains, self.start, prefix=self.prefix)
+        async def settle_switched_off() -> None:
+            self.swept += 1
+
+        return create_worker(
+            *(self.redis, self.store, self.drains, self.start, settle_switched_off),
+            prefix=self.prefix,
+        )
 
     async def track(self, name: str = "g-1", account: str = "luma") -> None:
         """Do as the service does."""
@@ -85,9 +93,7 @@ class Fleet:
             yield worker
         finally:
             tasks += worker.tasks.values()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await running._cancel(*tasks)
 
     async def listeners(self, channel: str) -> int:
         ((_, count),) = await self.redis.pubsub_numsub(channel)
@@ -111,7 +117,7 @@ async def fleet(embedded: EmbeddedRedis) -> AsyncIterator[Fleet]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A drain that shows no sign of life is given up after a tenth of a second."""
-    for module in ("trackers", "lanes", "deliveries"):
+    for module in ("trackers", "lanes", "deliveries", "endpoints"):
         monkeypatch.setattr(f"worker.store.{module}.ALIVE_S", 0.1)
 
 
@@ -119,6 +125,12 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def deaf_but_for_the_bell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker looks into its queue when the bell rings and not by itself: no cron either."""
     monkeypatch.setattr(jobs, "IDLE_POLL_S", 60.0)
+
+
+@pytest.fixture
+def lines() -> Iterator[list[Any]]:
+    with structlog.testing.capture_logs() as captured:
+        yield captured
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -180,20 +192,89 @@ async def test_a_drain_that_hands_over_is_followed_by_the_next(
         await eventually(nothing_queued(fleet))
 
 
-async def test_a_drain_that_fails_harms_no_other(fleet: Fleet) -> None:
+async def test_lanes_that_are_started_together_share_jobs(fleet: Fleet) -> None:
+    lanes = [f"lane-{n}" for n in range(3 * LANES_A_JOB)]
+    await asyncio.gather(*map(fleet.start, lanes))
+
+    assert len(await fleet.queued()) <= 4
+    async with fleet.working():
+        await eventually(nothing_queued(fleet))
+    assert fleet.drains.count == dict.fromkeys(lanes, 1)
+
+
+async def test_no_drain_waits_for_another_in_its_job(fleet: Fleet) -> None:
+    async def stay_in_one(lane: str) -> bool:
+        if lane == "lane-1":
+            await asyncio.Event().wait()
+        return fleet.drains.count[lane] < 2
+
+    fleet.drains.does = stay_in_one
+    await asyncio.gather(*[fleet.start(f"lane-{n}") for n in range(3)])
+    async with fleet.working():
+        await fleet.drains.ran("lane-0", times=2)
+        await fleet.drains.ran("lane-2", times=2)
+
+
+async def test_a_drain_that_fails_harms_no_other(fleet: Fleet, lines: list[Any]) -> None:
     async def fail(lane: str) -> bool:
-        if lane == LANE:
+        if lane == "lane-1":
             raise RuntimeError("a bug")
-        return False
+        return fleet.drains.count[lane] < 2
 
     fleet.drains.does = fail
-    async with fleet.working() as worker:
-        await fleet.track()
-        await fleet.drains.ran()
-        await fleet.track(account="other")
-        await fleet.drains.ran("poll:other")
+    await asyncio.gather(*[fleet.start(f"lane-{n}") for n in range(3)])
+    async with fleet.working():
+        await fleet.drains.ran("lane-0", times=2)
+        await fleet.drains.ran("lane-2", times=2)
         await eventually(nothing_queued(fleet))
-        assert worker.jobs_failed == 1
+    assert [(line["event"], line["lane"]) for line in lines] == [("drain failed", "lane-1")]
+
+
+async def test_a_drain_that_cannot_be_followed_by_the_next_harms_no_other(
+    fleet: Fleet, lines: list[Any]
+) -> None:
+    """An attempt that is cancelled after its receiver has taken it is made twice."""
+    ended = []
+
+    async def hand_over_or_stay(lane: str) -> bool:
+        if lane == "lane-2":
+            await asyncio.wait({asyncio.create_task(fleet.drains.ran("lane-1"))})
+            await asyncio.sleep(0)  # by then lane-1 has failed
+            ended.append(lane)
+        return lane == "lane-1"
+
+    async def start(lane: str) -> None:
+        raise ConnectionError("Redis is away")
+
+    fleet.drains.does = hand_over_or_stay
+    context = {"drains": fleet.drains, "start": start, "stopping": asyncio.Event()}
+
+    await jobs.drain(context, "lane-1", "lane-2")
+
+    assert ended == ["lane-2"]
+    assert [line["lane"] for line in lines] == ["lane-1"]
+
+
+async def test_hundreds_of_lanes_that_come_due_at_once_are_a_few_jobs(
+    fleet: Fleet, hasty: None
+) -> None:
+    """Their worker was away; the next one finds them."""
+    names = [f"account-{n}" for n in range(300)]
+    for name in names:
+        await fleet.store.trackers.track(name, "luma", [("g-1", Terms(deadline_s=60))])
+    waiting: list[str] = []
+
+    async def all_found() -> bool:
+        waiting.extend(await fleet.store.lanes.stage())
+        return len(waiting) == len(names)
+
+    await eventually(all_found)
+    await asyncio.gather(*map(fleet.start, waiting))
+
+    assert len(await fleet.queued()) <= 20
+    async with fleet.working():
+        for name in names:
+            await fleet.drains.ran(f"poll:{name}")
 
 
 def nothing_queued(fleet: Fleet) -> Callable[[], Awaitable[bool]]:
@@ -337,12 +418,11 @@ async def test_a_worker_shows_that_it_is_alive(fleet: Fleet) -> None:
         assert 0 < await fleet.redis.ttl("test:queue:health-check") <= 11
 
 
-async def test_finished_things_are_swept(
-    fleet: Fleet, deaf_but_for_the_bell: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_over_is_swept(fleet: Fleet) -> None:
     await fleet.redis.zadd("test:trackers:luma:completed", {"g-1": 1})
     await fleet.redis.zadd("test:expiry", {"trackers:luma:completed g-1": 1})
 
     await jobs.sweep(fleet.worker().ctx)
 
     assert await fleet.redis.zcard("test:trackers:luma:completed") == 0
+    assert fleet.swept == 1

@@ -1,10 +1,8 @@
-"""What an answer means: for a tracker, for its account, for a delivery."""
+"""What an answer means: for a tracker and for its account."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -14,9 +12,6 @@ from hypothesis import strategies as st
 from worker.model import (
     Answer,
     BackOff,
-    Delivered,
-    DeliveryReason,
-    Exhausted,
     Finish,
     Health,
     HealthReason,
@@ -24,21 +19,16 @@ from worker.model import (
     Progress,
     Reason,
     Refused,
-    Replied,
-    RetryAt,
     Seen,
     State,
     Terms,
     Throttled,
     Tracker,
     Trouble,
-    Unanswered,
     Wait,
 )
 from worker.policy import (
-    RETRY_SCHEDULE,
     apply,
-    delivery_verdict,
     judge,
     next_health,
     parse_retry_after,
@@ -423,81 +413,6 @@ def test_no_error_shortens_a_hold_and_no_hold_exceeds_ten_minutes(
         after = next_health(health, answer, now=NOW, jitter=jitter)
         assert health.held_until <= after.held_until <= NOW + 600_000
         health = after
-
-
-# --- deliveries ---------------------------------------------------------------------------------
-
-
-def replied(status: int, retry_after: str | None = None) -> Replied:
-    return Replied(status=status, duration_ms=5, retry_after=retry_after)
-
-
-replies = st.builds(replied, st.integers(100, 599)) | st.just(
-    Unanswered(error="cannot connect", duration_ms=5)
-)
-
-
-@given(st.integers(200, 299), st.integers(1, 20))
-def test_any_2xx_is_success_at_any_attempt(status: int, tries: int) -> None:
-    assert delivery_verdict(tries, replied(status), now=NOW, jitter=0.5) == Delivered()
-
-
-@given(st.integers(1, 20))
-def test_410_switches_the_endpoint_off(tries: int) -> None:
-    assert delivery_verdict(tries, replied(410), now=NOW, jitter=0.5) == Exhausted(
-        DeliveryReason.ENDPOINT_DISABLED
-    )
-
-
-@given(
-    replies.filter(lambda r: not isinstance(r, Replied) or r.status not in {*range(200, 300), 410})
-)
-def test_everything_else_is_tried_again_until_the_schedule_is_used_up(reply: Replied) -> None:
-    last = len(RETRY_SCHEDULE)
-    assert isinstance(delivery_verdict(last, reply, now=NOW, jitter=0.5), RetryAt)
-    assert delivery_verdict(last + 1, reply, now=NOW, jitter=0.5) == Exhausted(
-        DeliveryReason.ATTEMPTS
-    )
-
-
-@given(st.integers(1, len(RETRY_SCHEDULE)), jitters)
-def test_the_schedule_is_kept_within_ten_percent(tries: int, jitter: float) -> None:
-    verdict = delivery_verdict(tries, replied(500), now=NOW, jitter=jitter)
-    assert isinstance(verdict, RetryAt)
-    planned = RETRY_SCHEDULE[tries - 1] * 1000
-    assert 0.9 * planned - 1 <= verdict.at - NOW <= 1.1 * planned + 1
-
-
-def test_the_whole_schedule_takes_three_days() -> None:
-    assert 71 * 3600 <= sum(RETRY_SCHEDULE) <= 73 * 3600
-
-
-@pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.parametrize(
-    ("said", "delay"),
-    [("1", 5_000), ("60", 60_000), ("99999", 21_600_000), ("soon", 5_000), (None, 5_000)],
-)
-def test_retry_after_is_a_floor_up_to_six_hours(status: int, said: str | None, delay: int) -> None:
-    verdict = delivery_verdict(1, replied(status, said), now=NOW, jitter=0.5)
-    assert verdict == RetryAt(NOW + delay)
-
-
-def test_retry_after_may_be_a_date() -> None:
-    date = format_datetime(datetime.fromtimestamp(NOW / 1000 + 90, UTC), usegmt=True)
-    assert delivery_verdict(1, replied(503, date), now=NOW, jitter=0.5) == RetryAt(NOW + 90_000)
-
-
-def test_retry_after_means_nothing_on_other_statuses() -> None:
-    assert delivery_verdict(1, replied(500, "60"), now=NOW, jitter=0.5) == RetryAt(NOW + 5_000)
-
-
-def test_another_schedule_may_be_given_and_a_zero_in_it_still_moves_on() -> None:
-    reply = Unanswered(error="time-out", duration_ms=15_000)
-    assert delivery_verdict(1, reply, now=NOW, jitter=0.5, schedule=(0, 8)) == RetryAt(NOW + 1)
-    assert delivery_verdict(2, reply, now=NOW, jitter=0.5, schedule=(0, 8)) == RetryAt(NOW + 8_000)
-    assert delivery_verdict(1, reply, now=NOW, jitter=0.5, schedule=()) == Exhausted(
-        DeliveryReason.ATTEMPTS
-    )
 
 
 # --- Retry-After --------------------------------------------------------------------------------

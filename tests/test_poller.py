@@ -125,7 +125,7 @@ class Desk:
         return found
 
     async def health(self) -> Any:
-        return (await self.store.lanes.health(["luma"]))[0]
+        return (await self.store.lanes.health([LANE]))[0]
 
     async def bodies(self) -> list[JsonObject]:
         """The events on the stream, oldest first, as receivers get them."""
@@ -347,7 +347,7 @@ async def test_404s_that_stop_are_forgotten(desk: Desk, quick: None) -> None:
     assert (await desk.tracker()).state is State.COMPLETED
 
 
-async def test_an_answer_that_comes_after_the_tracker_was_claimed_anew_changes_nothing(
+async def test_an_answer_that_comes_after_the_tracker_was_canceled_changes_nothing(
     desk: Desk,
 ) -> None:
     desk.provider.may_answer.clear()

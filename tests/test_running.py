@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +145,50 @@ async def test_a_worker_can_stop_while_redis_is_away(
         stop.set()
 
 
+class DeafWorker:
+    """Does not hear the first time that it is cancelled, as `asyncio.wait_for` in Python 3.11."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.began, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def wind_down(self) -> None:
+        pass
+
+    async def async_run(self) -> None:
+        self.began.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+
+
+async def test_a_worker_that_does_not_hear_at_first_stops_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running, "CANCEL_AGAIN_S", 0.01)
+    worker, stop = DeafWorker(), asyncio.Event()
+    running_it = asyncio.create_task(running._run_worker(worker, stop))  # type: ignore[arg-type]
+    await worker.began.wait()
+
+    stop.set()
+    async with asyncio.timeout(5):
+        await running_it
+
+    assert worker.ended.is_set()
+
+
 class FailingWorker:
     """Fails after so many seconds, like a worker that loses its Redis."""
 
     def __init__(self, seconds: float) -> None:
         self.tasks: dict[str, asyncio.Task[None]] = {}
-        self.ctx = {"stopping": asyncio.Event()}
         self._seconds = seconds
+
+    async def wind_down(self) -> None:
+        pass
 
     async def async_run(self) -> None:
         await asyncio.sleep(self._seconds)

@@ -25,7 +25,6 @@ MAX_BATCH_BYTES = 1_000_000
 
 PAGE = 100
 MAX_WAIT_S = 60.0
-
 ANSWER_S = 30.0
 """How long the API may take to answer, beyond the time it was asked to wait."""
 
@@ -173,8 +172,7 @@ class Client:
 
     def timeline(self, account: str, generation_id: str) -> list[JsonObject]:
         """Get what happened to a tracker, oldest first."""
-        path = f"{_tracker_path(account, generation_id)}/timeline"
-        return self._items(path)
+        return self._items(f"{_tracker_path(account, generation_id)}/timeline")
 
     # --- many -------------------------------------------------------------------------------------
 
@@ -216,11 +214,16 @@ class Client:
         state: str | None = None,
         account: str | None = None,
         generation_id: str | None = None,
+        endpoint: str | None = None,
         page: int = PAGE,
     ) -> Iterator[JsonObject]:
         """Go through the deliveries that fit, newest first, `page` to a request."""
         wanted = {"state": state, "account": account, "generation_id": generation_id}
-        return self._pages("/v1/deliveries", wanted, page)
+        return self._pages("/v1/deliveries", wanted | {"endpoint": endpoint}, page)
+
+    def replay(self, delivery_id: str) -> JsonObject:
+        """Have a finished delivery made again, under the same webhook-id; get the delivery."""
+        return self._object("POST", f"/v1/deliveries/{_segment('ID', delivery_id)}/replay")
 
     def _pages(
         self, path: str, wanted: Mapping[str, str | None], page: int

@@ -37,6 +37,9 @@ ATTEMPTS_A_LANE = 64
 ATTEMPTS_A_WORKER = 4000
 """How many attempts all drains of a process have under way: each is an open connection."""
 
+REFRESH_S = 10.0
+"""So long may renewing assets hold an attempt up; with the attempt it must end within a lease."""
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -89,23 +92,26 @@ class Courier:
         claimed = await self._store.deliveries.claim(lane, limit=limit)
         self._under_way += len(claimed.deliveries)
         work = [
-            partial(self._counted_attempt, each, claimed.health, claimed.clock)
+            partial(self._counted_attempt, lane, each, claimed.health, claimed.clock)
             for each in claimed.deliveries
         ]
         return Claimed(claimed.clock, work, claimed.wake_at)
 
     async def _counted_attempt(
-        self, claimed: ClaimedDelivery, health: Health, clock: Clock
+        self, lane: str, claimed: ClaimedDelivery, health: Health, clock: Clock
     ) -> None:
         try:
-            await self._attempt(claimed, health, clock)
+            await self._attempt(lane, claimed, health, clock)
         finally:
             self._under_way -= 1
 
-    async def _attempt(self, claimed: ClaimedDelivery, health: Health, clock: Clock) -> None:
-        delivery, endpoint, body = claimed.delivery, claimed.endpoint, claimed.body
+    async def _attempt(
+        self, lane: str, claimed: ClaimedDelivery, health: Health, clock: Clock
+    ) -> None:
+        endpoint, body = claimed.endpoint, claimed.body
+        delivery = replace(claimed.delivery, url=endpoint.url)  # it may have moved since
         if endpoint.refresh_assets:
-            body = await self._refresh(delivery, body)
+            body = await self._refreshed(delivery, body)
         at = clock.now()
         signed = signing.headers(
             delivery.event_id, at // 1000, body, _signing_secrets(endpoint, self._secret, at)
@@ -116,13 +122,18 @@ class Courier:
         made = Made(
             attempt=_attempt_made(at, reply),
             after=settled(delivery, verdict, now=clock.now()),
-            health=delivery_policy.receiver_health(
-                health, reply, now=clock.now(), jitter=random.random()
-            ),
+            health=_health_after(lane, endpoint, health, reply, clock.now()),
             off=delivery_policy.switched_off(endpoint, reply, now=clock.now()),
         )
         await self._settle(made, endpoint, health, clock)
         telemetry.attempted(delivery=made.after, reply=reply, verdict=verdict)
+
+    async def _refreshed(self, delivery: Delivery, body: bytes) -> bytes:
+        try:
+            async with asyncio.timeout(REFRESH_S):
+                return await self._refresh(delivery, body)
+        except TimeoutError:
+            return body
 
     def _verdict(self, delivery: Delivery, reply: Reply, now: int) -> DeliveryVerdict:
         return delivery_policy.delivery_verdict(
@@ -174,6 +185,13 @@ def settled(delivery: Delivery, verdict: DeliveryVerdict, *, now: int) -> Delive
         case _ as never:
             assert_never(never)
     return replace(once_more, state=state, reason=reason, next_attempt_at=None, finished_at=now)
+
+
+def _health_after(lane: str, endpoint: Endpoint, before: Health, reply: Reply, now: int) -> Health:
+    """Tell how a lane's origin is; a reply from where the endpoint has moved to says nothing."""
+    if events.lane_of(endpoint.url) != lane:
+        return before
+    return delivery_policy.receiver_health(before, reply, now=now, jitter=random.random())
 
 
 def _signing_secrets(endpoint: Endpoint, default: str, now: int) -> list[str]:

@@ -126,9 +126,12 @@ class Endpoints:
 
         Raises:
             NotFoundError: there is none.
+            ConflictError: it is a bare callback URL, which has no secret of its own.
         """
         while True:
             known, now = await self._known(name), await self._store.now()
+            if not known.secrets:
+                raise _has_no_secret(known)
             fresh = Secret(signing.new_secret(os.urandom(32)))
             after = (fresh, *_overlapping(known.secrets, now, overlap_s))[:LIVE_SECRETS]
             if await self._store.endpoints.set_secrets(known, after):
@@ -220,6 +223,13 @@ def _again(delivery: Delivery) -> Delivery:
 
 def _no_endpoint(name: str) -> NotFoundError:
     return NotFoundError(f"There is no endpoint {name!r}.")
+
+
+def _has_no_secret(endpoint: Endpoint) -> ConflictError:
+    return ConflictError(
+        f"Endpoint {endpoint.name} is signed for with the deployment's own secret, which would "
+        "stop at once. PUT an endpoint with a name and this URL, and track with that."
+    )
 
 
 def _is_off(endpoint: Endpoint) -> ConflictError:

@@ -29,7 +29,7 @@ MAX_DRAINS = 1000
 JOB_TIMEOUT_S = 30.0
 """A drain's budget, plus the longest attempt it may have in hand at its end, plus some slack."""
 
-GRACE_S = 20
+GRACE_S = 20.0
 """How long a worker that was asked to stop waits for the looks and attempts it has in hand."""
 
 LANES_A_JOB = 50
@@ -155,6 +155,13 @@ class Worker(arq.Worker):
         running = {name for name, task in self.tasks.items() if not task.done()}
         await super().start_jobs([each for each in job_ids if each.decode() not in running])
 
+    async def wind_down(self) -> None:
+        """Take no more jobs, and wait for those in hand to end what they have begun."""
+        self.allow_pick_jobs = False
+        self.ctx["stopping"].set()
+        if self.tasks:
+            await asyncio.wait(self.tasks.values(), timeout=GRACE_S)
+
 
 def create_worker(
     arq_redis: ArqRedis,
@@ -183,7 +190,6 @@ def create_worker(
             "stopping": asyncio.Event(),
         },
         handle_signals=False,
-        job_completion_wait=GRACE_S,
         max_jobs=MAX_DRAINS,
         queue_read_limit=10 * MAX_DRAINS,
         job_timeout=JOB_TIMEOUT_S,

@@ -23,7 +23,14 @@ RESTART_S = 1.0
 RESTART_CAP_S = 30.0
 """A worker that fails (Redis went away) starts again after so long, doubling up to the cap."""
 
-_TAKEN = "Stop what listens there, or set DREAMHOOK_PORT to a free port."
+CANCEL_AGAIN_S = 1.0
+
+_TAKEN = "Set DREAMHOOK_PORT to a free port, or DREAMHOOK_HOST to an address of this machine."
+
+_NO_ACCOUNT = (
+    "nothing can be tracked yet: set LUMAAI_API_KEY=… (or DREAMHOOK_ACCOUNTS, for several) and"
+    " start again; `dreamhook demo` shows how it works without a key"
+)
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +79,8 @@ async def run(
         if api:
             port = stack.enter_context(listen_on(settings.host, settings.port, remedy=_TAKEN))
         deployment = await stack.enter_async_context(opened(settings))
+        if not settings.accounts:
+            log.warning("no account", remedy=_NO_ACCOUNT)
         parts = await stack.enter_async_context(asyncio.TaskGroup())
         if worker:
             parts.create_task(_work(deployment, stop))
@@ -101,6 +110,7 @@ async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Even
     settings = deployment.settings
     app = create_app(
         deployment.service,
+        deployment.endpoints,
         api_keys=[key.get_secret_value() for key in settings.api_keys],
         read_keys=[key.get_secret_value() for key in settings.read_keys],
     )
@@ -141,16 +151,22 @@ async def _run_worker(worker: Worker, stop: asyncio.Event) -> BaseException | No
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            worker.ctx["stopping"].set()
-            worker.handle_sig_wait_for_completion(signal.SIGTERM)
-            await asyncio.wait({running})
+        if stop.is_set():
+            await worker.wind_down()
     finally:
         await _cancel(running, stopped)
     return None if running.cancelled() else running.exception()
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
+    """Cancel tasks until they have ended.
+
+    Once may not be enough: the `wait_for` of Python 3.11, with which redis-py sends, can take a
+    cancellation for itself, and a worker would go on for ever.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
     await asyncio.gather(*tasks, return_exceptions=True)

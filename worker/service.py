@@ -309,6 +309,7 @@ class Service:
         state: DeliveryState | None = None,
         account: str | None = None,
         generation_id: str | None = None,
+        endpoint: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
@@ -327,7 +328,9 @@ class Service:
         return await page_of(
             read,
             fits=lambda each: (
-                account in {None, each.account} and generation_id in {None, each.generation_id}
+                account in {None, each.account}
+                and generation_id in {None, each.generation_id}
+                and endpoint in {None, each.endpoint}
             ),
             show=shapes.delivery_shape,
             limit=limit,

@@ -11,6 +11,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Redis
 
 from worker.api import create_app, schemas
+from worker.endpoints import Endpoints
 from worker.model import Account, Answer, Progress, Seen
 from worker.poller import Poller
 from worker.service import Service
@@ -51,6 +52,7 @@ class House:
     started: list[str]
     poller: Poller
     service: Service
+    endpoints: Endpoints
 
     @classmethod
     def on(cls, redis: Redis) -> House:
@@ -79,7 +81,8 @@ class House:
             start=start,
             allow_private=(),
         )
-        return cls(redis, store, provider, started, poller, service)
+        endpoints = Endpoints(store, start=start, allow_private=())
+        return cls(redis, store, provider, started, poller, service, endpoints)
 
     async def look(self, generation_id: str, answer: Answer, account: str = "luma") -> None:
         """Have a look made that is answered so."""
@@ -90,7 +93,7 @@ class House:
         self, *, api_keys: tuple[str, ...] = (), read_keys: tuple[str, ...] = (), key: str = ""
     ) -> httpx.AsyncClient:
         """Make a client of the API, close it after use."""
-        app = create_app(self.service, api_keys=api_keys, read_keys=read_keys)
+        app = create_app(self.service, self.endpoints, api_keys=api_keys, read_keys=read_keys)
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(app),
             base_url="http://localhost:8080",

@@ -39,10 +39,24 @@ fields = {
     "more": anything,
 }
 requests = st.fixed_dictionaries({}, optional=fields)
+endpoints = st.fixed_dictionaries(
+    {},
+    optional={
+        "url": urls | anything,
+        "events": st.lists(st.sampled_from(["generation.failed", "endpoint.disabled"])) | anything,
+        "headers": st.dictionaries(texts, texts, max_size=4) | anything,
+        "concurrency": st.integers(0, 65) | anything,
+        "refresh_assets": st.booleans() | anything,
+        "enabled": st.booleans() | anything,
+        "overlap_s": st.floats() | anything,
+        "since": st.datetimes().map("{}Z".format) | anything,
+    },
+)
 items = st.fixed_dictionaries(
     {"account": st.just("luma") | anything, "generation_id": names | anything}, optional=fields
 )
 bodies = st.binary(max_size=50) | (requests | anything).map(lambda each: json.dumps(each).encode())
+PATHS = ["trackers", "deliveries", "endpoints", "trackers/luma/g-1"]
 parameters = st.dictionaries(
     st.sampled_from(["state", "account", "model", "limit", "cursor", "fresh", "generation_id"])
     | texts,
@@ -60,7 +74,7 @@ def assert_answered(answer: httpx.Response, *, good: set[int]) -> None:
 
 def path_of(*segments: str) -> str:
     """Build a path. Dots alone would be resolved by the client before they were sent."""
-    return "/".join(["/v1/trackers", *(quote(s, safe="").replace(".", "%2E") for s in segments)])
+    return "/".join(["/v1", *(quote(s, safe="").replace(".", "%2E") for s in segments)])
 
 
 @SETTINGS
@@ -96,12 +110,28 @@ async def test_any_body_of_many(client: httpx.AsyncClient, body: bytes) -> None:
 @SETTINGS
 @given(account=st.just("luma") | texts, name=names, verb=st.sampled_from(["GET", "PUT", "DELETE"]))
 async def test_any_name(client: httpx.AsyncClient, account: str, name: str, verb: str) -> None:
-    answer = await client.request(verb, path_of(account, name))
+    answer = await client.request(verb, path_of("trackers", account, name))
     assert_answered(answer, good={200, 202})
 
 
 @SETTINGS
-@given(query=parameters, path=st.sampled_from(["trackers", "deliveries", "trackers/luma/g-1"]))
+@given(
+    name=st.from_regex(r"[a-z0-9_-]{1,20}", fullmatch=True) | texts,
+    action=st.sampled_from(["", "/rotate", "/test", "/recover"]),
+    verb=st.sampled_from(["PUT", "GET", "POST", "DELETE"]),
+    body=(endpoints | anything).map(lambda each: json.dumps(each).encode()) | st.just(b""),
+)
+async def test_anything_about_an_endpoint(
+    client: httpx.AsyncClient, name: str, action: str, verb: str, body: bytes
+) -> None:
+    for each in (name, "mine"):
+        path = path_of("endpoints", each) + action
+        answer = await client.request(verb, path, content=body)
+        assert_answered(answer, good={200, 201, 202, 204})
+
+
+@SETTINGS
+@given(query=parameters, path=st.sampled_from(PATHS))
 async def test_any_parameters(client: httpx.AsyncClient, query: dict[str, str], path: str) -> None:
     await client.put("/v1/trackers/luma/g-1")
     answer = await client.get(f"/v1/{path}?{urlencode(query)}")

@@ -17,6 +17,7 @@ from worker.errors import ConfigurationError
 from .conftest import House, assert_problem
 
 TRACKER = "/v1/trackers/luma/g-1"
+ENDPOINT = "/v1/endpoints/mine"
 PROTECTED = [
     ("PUT", TRACKER),
     ("GET", TRACKER),
@@ -27,6 +28,14 @@ PROTECTED = [
     ("GET", "/v1/trackers"),
     ("GET", "/v1/deliveries"),
     ("GET", "/v1/deliveries/dlv_1"),
+    ("POST", "/v1/deliveries/dlv_1/replay"),
+    ("GET", "/v1/endpoints"),
+    ("PUT", ENDPOINT),
+    ("GET", ENDPOINT),
+    ("DELETE", ENDPOINT),
+    ("POST", f"{ENDPOINT}/rotate"),
+    ("POST", f"{ENDPOINT}/test"),
+    ("POST", f"{ENDPOINT}/recover"),
     ("GET", "/v1/stats"),
     ("GET", "/v1/accounts"),
     ("GET", "/metrics"),
@@ -50,10 +59,11 @@ async def test_without_a_key_nothing_is_answered(
 
 
 def test_every_route_is_held_to_a_key_or_known_to_be_open(house: House) -> None:
-    paths = create_app(house.service).openapi()["paths"]
+    paths = create_app(house.service, house.endpoints).openapi()["paths"]
     held = {(verb.upper(), path) for path in paths for verb in paths[path]}
     shown = {(v, p.replace("luma/g-1", "{account}/{generation_id}")) for v, p in PROTECTED}
     shown = {(v, p.replace("dlv_1", "{delivery_id}")) for v, p in shown}
+    shown = {(v, p.replace("mine", "{name}")) for v, p in shown}
     assert held <= shown | {("GET", "/healthz"), ("GET", "/readyz")}
 
 
@@ -108,7 +118,9 @@ async def test_a_read_only_key_may_not_write(
 
 
 async def test_a_read_only_key_may_read(reader: httpx.AsyncClient) -> None:
-    for path in (TRACKER, f"{TRACKER}/timeline", "/v1/trackers", "/v1/stats", "/v1/accounts"):
+    for path in (TRACKER, f"{TRACKER}/timeline", "/v1/trackers", "/v1/endpoints"):
+        assert (await reader.get(path)).status_code == 200, path
+    for path in ("/v1/deliveries", "/v1/stats", "/v1/accounts"):
         assert (await reader.get(path)).status_code == 200, path
     assert (await reader.head(TRACKER)).status_code == 200
 
@@ -360,8 +372,11 @@ async def test_without_redis_every_route_says_when_to_ask_again(
     path: str,
 ) -> None:
     redis_server.connected = False
-    item = b'{"trackers": [{"account": "luma", "generation_id": "g-1"}]}'
-    answer = await client.request(verb, path, content=item if path == "/v1/trackers" else b"")
+    bodies = {
+        "/v1/trackers": b'{"trackers": [{"account": "luma", "generation_id": "g-1"}]}',
+        f"{ENDPOINT}/recover": b'{"since": "2026-01-31T12:00:00Z"}',
+    }
+    answer = await client.request(verb, path, content=bodies.get(path, b""))
     assert "Redis" in assert_problem(answer, 503)
     assert int(answer.headers["retry-after"]) >= 1
     assert [each.levelno for each in caplog.records] == [logging.ERROR]

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from worker.api import examples, reference, schemas
-from worker.model import EventType
-from worker.requests import TrackRequest
+from worker.model import EndpointEvent, EventType
+from worker.requests import EndpointRequest, TrackRequest
 
 
 @pytest.fixture
@@ -79,6 +79,9 @@ def test_whatever_needs_a_key_says_so(spec: dict[str, Any]) -> None:
 def test_every_refusal_is_described_as_a_problem(spec: dict[str, Any]) -> None:
     for _, path, operation in operations(spec):
         for status, answer in operation["responses"].items():
+            if status == "204":
+                assert "content" not in answer
+                continue
             kinds = set(answer["content"])
             is_refusal = status >= "400" and path != "/readyz"
             assert kinds == {"application/problem+json" if is_refusal else "application/json"}
@@ -88,17 +91,31 @@ def test_what_may_be_sent_is_described(spec: dict[str, Any]) -> None:
     put = spec["paths"]["/v1/trackers/{account}/{generation_id}"]["put"]
     assert put["requestBody"]["required"] is False
     assert spec["paths"]["/v1/trackers"]["post"]["requestBody"]["required"] is True
-    fields = spec["components"]["schemas"]["TrackRequest"]["properties"]
-    assert set(fields) == set(TrackRequest.model_fields)
+    assert spec["paths"]["/v1/endpoints/{name}/recover"]["post"]["requestBody"]["required"] is True
+    for model in (TrackRequest, EndpointRequest):
+        fields = spec["components"]["schemas"][model.__name__]["properties"]
+        assert set(fields) == set(model.model_fields)
 
 
 def test_every_event_is_among_the_webhooks(spec: dict[str, Any]) -> None:
-    assert set(spec["webhooks"]) == set(EventType)
-    for webhook in spec["webhooks"].values():
+    assert set(spec["webhooks"]) == {*EventType, *EndpointEvent}
+    for name, webhook in spec["webhooks"].items():
         headers = [each["name"] for each in webhook["post"]["parameters"]]
         assert headers == ["webhook-id", "webhook-timestamp", "webhook-signature"]
         body = webhook["post"]["requestBody"]["content"]["application/json"]["schema"]
-        assert body == {"$ref": "#/components/schemas/Event"}
+        kind = "Notice" if name.startswith("endpoint.") else "Event"
+        assert body == {"$ref": f"#/components/schemas/{kind}"}
+
+
+def test_a_secret_is_shown_where_it_is_made_and_nowhere_else(spec: dict[str, Any]) -> None:
+    shown = {
+        (verb, path, status)
+        for verb, path, operation in operations(spec)
+        for status, answer in operation["responses"].items()
+        if "EndpointAndSecret" in str(answer)
+    }
+    name = "/v1/endpoints/{name}"
+    assert shown == {("put", name, "201"), ("post", f"{name}/rotate", "200")}
 
 
 @pytest.mark.parametrize("name", examples.OF_ANSWERS)
@@ -111,6 +128,10 @@ async def test_an_example_can_be_sent_as_it_is(client: httpx.AsyncClient) -> Non
     post = await client.post("/v1/trackers", json=examples.BATCH)
     assert put.status_code == 202
     assert [each["status"] for each in post.json()["results"]] == [202]
+    mine = "/v1/endpoints/mine"
+    assert (await client.put(mine, json=examples.ENDPOINT_REQUEST)).status_code == 201
+    assert (await client.post(f"{mine}/rotate", json=examples.ROTATE)).status_code == 200
+    assert (await client.post(f"{mine}/recover", json=examples.RECOVER)).status_code == 202
 
 
 # --- docs ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from worker import addresses
 from worker.api import routes, schemas
 from worker.embedded import EmbeddedRedis
 from worker.model import DeliveryState, Refused, State
@@ -50,6 +51,8 @@ async def test_deliveries_can_be_filtered(client: httpx.AsyncClient, house: Hous
     assert await found("generation_id=g-1") == ["other/g-1", "luma/g-1"]
     assert await found("account=luma&generation_id=g-1&state=pending") == ["luma/g-1"]
     assert await found("state=delivered") == []
+    assert await found(f"endpoint={addresses.endpoint_name(HOOK)}&account=other") == ["other/g-1"]
+    assert await found("endpoint=studio") == []
 
 
 async def test_the_pages_of_deliveries_make_up_the_list(
@@ -175,6 +178,8 @@ async def test_an_unknown_route_is_a_problem_too(client: httpx.AsyncClient, path
         ("PATCH", "/v1/trackers/luma/g-1", "DELETE, GET, HEAD, PUT"),
         ("DELETE", "/v1/trackers", "GET, HEAD, POST"),
         ("GET", "/v1/trackers/luma/g-1/poll", "POST"),
+        ("POST", "/v1/endpoints/mine", "DELETE, GET, HEAD, PUT"),
+        ("GET", "/v1/endpoints/mine/rotate", "POST"),
         ("POST", "/v1/stats", "GET, HEAD"),
         ("POST", "/", "GET, HEAD"),
         ("POST", "/docs", "GET, HEAD"),

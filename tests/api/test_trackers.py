@@ -486,6 +486,6 @@ async def test_an_account_that_is_held_can_still_be_tracked_in(
 ) -> None:
     await client.put("/v1/trackers/luma/g-0")
     await house.look("g-0", Refused("401"))
-    [health] = await house.store.lanes.health(["luma"])
+    [health] = await house.store.lanes.health(["poll:luma"])
     assert health.reason is HealthReason.CREDENTIALS
     assert (await client.put(TRACKER)).status_code == 202

@@ -17,9 +17,11 @@ from typing import Any
 
 import httpx
 import pytest
+from redis import Redis
 from standardwebhooks import Webhook
 
 from tests.cli.conftest import COMMAND, FakeApi, Run
+from worker.embedded import EmbeddedRedis
 from worker.simulator import BASE_PATH
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -217,13 +219,61 @@ def test_the_secret_is_made_once(environment: dict[str, str]) -> None:
     assert again.stdout == first.stdout
 
 
-# --- up -------------------------------------------------------------------------------------------
+# --- up, and what it needs ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "remedy"),
+    [
+        ("DREAMHOOK_HOST=0.0.0.0", "set DREAMHOOK_API_KEYS"),
+        ("DREAMHOOK_RETENTION=1 week", "Set it to seconds"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_one_clear_line(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch, setting: str, remedy: str
+) -> None:
+    name, value = setting.split("=")
+    monkeypatch.setenv(name, value)
+    it = run("up")
+    assert (it.code, it.out, len(it.err.splitlines())) == (1, "", 1)
+    assert name in it.err
+    assert remedy in it.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"DREAMHOOK_REDIS_URL": "redis://127.0.0.1:1"}, "Check DREAMHOOK_REDIS_URL"),
+        ({"DREAMHOOK_DATA": "/dev/null/data"}, "Set DREAMHOOK_DATA"),
+    ],
+)
+def test_up_without_a_redis_is_one_clear_line(
+    environment: dict[str, str], settings: dict[str, str], remedy: str
+) -> None:
+    it = ended(environment | settings, "up")
+    assert (it.returncode, it.stdout, len(it.stderr.splitlines())) == (1, "", 1)
+    assert remedy in it.stderr
+
+
+def test_work_on_a_redis_that_evicts_is_one_clear_line(
+    environment: dict[str, str], embedded: EmbeddedRedis
+) -> None:
+    with Redis.from_url(embedded.url) as redis:
+        redis.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            settings = {"DREAMHOOK_REDIS_URL": embedded.url}
+            it = ended(environment | settings, "work")
+        finally:
+            redis.config_set("maxmemory-policy", "noeviction")
+    assert it.returncode == 1
+    assert len(it.stderr.splitlines()) == 1
+    assert "Set maxmemory-policy to noeviction" in it.stderr
 
 
 def test_up_on_a_taken_port_is_one_clear_line(environment: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        settings = {"DREAMHOOK_PORT": port, "LUMAAI_API_KEY": "key"}
+        settings = {"DREAMHOOK_PORT": port}
         it = ended(environment | settings, "up")
     assert it.returncode == 1
     assert len(it.stderr.splitlines()) == 1
@@ -280,3 +330,10 @@ def test_from_an_id_to_a_webhook_on_one_machine(environment: dict[str, str]) -> 
             "attempt"
         ):
             assert time.monotonic() < until
+
+
+def test_the_demonstration_keeps_its_promises(environment: dict[str, str]) -> None:
+    it = ended(environment, "demo", "--once")
+    assert (it.returncode, it.stderr) == (0, "")
+    assert it.stdout.count("signature verified") == 3
+    assert (it.stdout.count("  kept  "), it.stdout.count("BROKEN")) == (4, 0)

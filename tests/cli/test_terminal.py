@@ -101,6 +101,30 @@ def test_json_is_to_be_had_on_a_terminal(api: FakeApi, run_on_terminal: Run) -> 
     assert run_on_terminal("get", ID, "--json").lines == [tracker()]
 
 
+def test_deliveries_are_a_table(api: FakeApi, run_on_terminal: Run) -> None:
+    owed = {
+        "id": "dlv_3f0c8b0d5a5e4c0c9f1e2d3c",
+        "type": "endpoint.test",
+        "generation_id": "",
+        "endpoint": "mine",
+        "state": "exhausted",
+        "reason": "attempts",
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "attempts": [{"status": 500, "error": None}, {"status": None, "error": "no answer"}],
+    }
+    api.answers["GET /v1/deliveries"] = (200, {"items": [owed] * 3, "next_cursor": None})
+
+    ended = run_on_terminal("deliveries", "--limit", "2")
+
+    assert ended.code == 0
+    heading, first, second = ended.out.splitlines()
+    assert heading.split() == ["Delivery", "State", "Event", "Age", "Attempts"]
+    assert first == second
+    assert first.startswith(f"{owed['id']}  exhausted  endpoint.test  ")
+    assert first.rstrip().endswith("2, no answer")
+    assert "more than these 2" in ended.err
+
+
 def test_a_timeline_is_a_table(api: FakeApi, run_on_terminal: Run) -> None:
     entry = {"at": "2026-01-01T00:00:00.000Z", "kind": "look", "error": None, "duration_ms": 12}
     api.answers[f"GET /v1/trackers/luma/{ID}/timeline"] = (200, {"items": [entry]})

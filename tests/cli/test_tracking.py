@@ -6,6 +6,7 @@ import io
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -216,6 +217,62 @@ def test_cancel_prints_what_each_is_now(api: FakeApi, run: Run) -> None:
     ended = run("cancel", "g-1", "g-2")
     assert ended.code == 0
     assert [each["state"] for each in ended.lines] == ["canceled", "completed"]
+
+
+# --- deliveries -----------------------------------------------------------------------------------
+
+
+def delivery(delivery_id: str = "dlv_1", **fields: Any) -> dict[str, Any]:
+    return {"id": delivery_id, "type": "generation.completed", "state": "pending"} | fields
+
+
+def test_deliveries_asks_for_what_fits_and_ends_at_the_limit(api: FakeApi, run: Run) -> None:
+    page = {"items": [delivery("dlv_3"), delivery("dlv_2"), delivery()], "next_cursor": "abc"}
+    api.answers["GET /v1/deliveries"] = (200, page)
+
+    ended = run(
+        "deliveries", "--state", "exhausted", "-a", "studio", "--generation", "g-1",
+        "--endpoint", "mine", "--limit", "2",
+    )  # fmt: skip
+
+    assert (ended.code, ended.err) == (0, "")
+    assert [each["id"] for each in ended.lines] == ["dlv_3", "dlv_2"]
+    [(_, query)] = api.asked
+    assert parse_qs(query) == {
+        "state": ["exhausted"],
+        "account": ["studio"],
+        "generation_id": ["g-1"],
+        "endpoint": ["mine"],
+        "limit": ["3"],
+    }
+
+
+def test_deliveries_can_go_through_all(api: FakeApi, run: Run) -> None:
+    pages = iter(
+        [
+            {"items": [delivery("dlv_2")], "next_cursor": "abc"},
+            {"items": [delivery()], "next_cursor": None},
+        ]
+    )
+    api.answers["GET /v1/deliveries"] = lambda _: (200, next(pages))
+    assert [each["id"] for each in run("deliveries", "--all").lines] == ["dlv_2", "dlv_1"]
+
+
+def test_replay_prints_what_each_is_now(api: FakeApi, run: Run) -> None:
+    for name in ("dlv_1", "dlv_2"):
+        api.answers[f"POST /v1/deliveries/{name}/replay"] = (202, delivery(name))
+
+    ended = run("replay", "dlv_1", "dlv_2")
+
+    assert (ended.code, [each["id"] for each in ended.lines]) == (0, ["dlv_1", "dlv_2"])
+
+
+def test_a_delivery_that_cannot_be_replayed_is_an_error(api: FakeApi, run: Run) -> None:
+    problem = {"title": "Conflict", "detail": "Endpoint mine is off."}
+    api.answers["POST /v1/deliveries/dlv_1/replay"] = (409, problem)
+    ended = run("replay", "dlv_1")
+    assert (ended.code, ended.out) == (1, "")
+    assert "mine is off" in ended.err
 
 
 # --- wait -----------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from worker.egress import Egress
 from worker.jobs import Starter
 from worker.providers.client import ProviderClient
 from worker.requests import TrackRequest
-from worker.store import deliveries, lanes, trackers
+from worker.store import deliveries, endpoints, lanes, trackers
 from worker.wiring import opened
 
 # Life in fast motion: what was a second is a tenth of one.
@@ -91,7 +91,7 @@ async def main() -> None:
     """Track, and work."""
     settings = Settings.load()
     telemetry.configure(settings.log_level)
-    for module in (trackers, lanes, deliveries):
+    for module in (trackers, lanes, deliveries, endpoints):
         module.ALIVE_S = ALIVE_S
     drain.HEARTBEAT_S = HEARTBEAT_S
     jobs.IDLE_POLL_S = IDLE_POLL_S

@@ -134,7 +134,7 @@ class Scene:
 
     async def stranded(self) -> list[bytes]:
         """What still waits for somebody, in any queue of ours."""
-        patterns = ("due:*", "deadlines:*", "lanes")
+        patterns = ("due:*", "busy:*", "owed:*", "deadlines:*", "lanes")
         found = [await self.redis.keys(f"{PREFIX}:{pattern}") for pattern in patterns]
         return [key for keys in found for key in keys]
 

@@ -27,6 +27,8 @@ from worker.model import (
     Account,
     Answer,
     DeliveryState,
+    Endpoint,
+    EndpointEvent,
     Missing,
     Progress,
     Replied,
@@ -40,21 +42,29 @@ from worker.store import Store
 
 PREFIX = "test"
 LEASE_S = 0.05
-LOST = 3
+LOST = 4
 """So many posts may be in vain: all that a process had in hand when it died."""
 GOOD, FLAKY = "https://good.example.com/hook", "https://flaky.example.com/hook"
+GONE = Endpoint(name="gone", url="https://gone.example.com/hook", concurrency=1)
+WATCHER = Endpoint(
+    name="watcher", url="https://watcher.example.com/hook", events=(EndpointEvent.DISABLED,)
+)
 ALL_EVENTS = ("generation.completed", "generation.failed", "generation.updated")
 TERMS = {
     "completes": Terms(deadline_s=60, callback_url=GOOD),
     "changes": Terms(deadline_s=60, callback_url=GOOD, events=ALL_EVENTS),
     "fails": Terms(deadline_s=60, callback_url=FLAKY),
     "missing": Terms(deadline_s=60),
+    "unwanted": Terms(deadline_s=60, endpoint="gone"),
+    "unwanted too": Terms(deadline_s=60, endpoint="gone"),
 }
 ENDS = {
     "completes": State.COMPLETED,
     "changes": State.COMPLETED,
     "fails": State.FAILED,
     "missing": State.EXPIRED,
+    "unwanted": State.COMPLETED,
+    "unwanted too": State.COMPLETED,
 }
 
 
@@ -124,6 +134,8 @@ class Outside:
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         self.posts.append((headers["webhook-id"], body))
         times = sum(event_id == headers["webhook-id"] for event_id, _ in self.posts)
+        if url == GONE.url:
+            return Replied(status=410, duration_ms=1)
         return Replied(status=500 if url == FLAKY and times == 1 else 200, duration_ms=1)
 
 
@@ -148,7 +160,14 @@ class Process:
         self.poller = Poller(self.store, {"luma": account}, {"luma": client}, start)
         secret = signing.new_secret(bytes(32))
         egress = cast("Egress", self.outside)
-        self.courier = Courier(self.store, egress, secrets=[secret], schedule=[0.02, 0.02])
+        self.courier = Courier(
+            self.store,
+            egress,
+            secret=secret,
+            schedule=[0.02, 0.02],
+            refresh=self.poller.refreshed,
+            start=start,
+        )
 
     async def live(self) -> bool:
         """Track and work until nothing is left to do; False if it was killed on the way."""
@@ -166,7 +185,8 @@ class Process:
 
     async def is_over(self) -> bool:
         tracked, owed = await self.store.counts(["luma"])
-        return not tracked["tracking"] and not owed["pending"]
+        to_tell = await self.store.endpoints.switched_off()
+        return not tracked["tracking"] and not owed["pending"] and not to_tell
 
     async def work(self) -> None:
         started, self.to_start = self.to_start, []
@@ -175,7 +195,9 @@ class Process:
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
-        await asyncio.sleep(0 if drains else 0.005)
+        if not drains:
+            await self.courier.settle_switched_off()  # as the sweep does
+            await asyncio.sleep(0.005)
 
     async def drain(self, lane: str) -> None:
         stopping = asyncio.Event()
@@ -198,7 +220,7 @@ async def redis(embedded: EmbeddedRedis) -> AsyncIterator[MortalRedis]:
 
 @pytest.fixture(autouse=True)
 def _fast_motion(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("trackers", "lanes", "deliveries"):
+    for module in ("trackers", "lanes", "deliveries", "endpoints"):
         monkeypatch.setattr(f"worker.store.{module}.ALIVE_S", LEASE_S)
     monkeypatch.setattr("worker.drain.HEARTBEAT_S", LEASE_S / 4)
     monkeypatch.setattr(schedule, "SHORTEST_GAP_S", 0.01)
@@ -214,9 +236,7 @@ async def test_wherever_a_process_dies_the_next_one_keeps_every_promise(
     nth, survived = 0, False
     while not survived:
         nth += 1
-        redis.fate = Fate()
-        await redis.flushall()
-        outside = Outside()
+        outside = await begin_anew(redis)
         redis.fate = Fate(nth, after=after)
         survived = await Process(redis, outside).live()
 
@@ -227,13 +247,22 @@ async def test_wherever_a_process_dies_the_next_one_keeps_every_promise(
     assert nth > 25
 
 
+async def begin_anew(redis: MortalRedis) -> Outside:
+    redis.fate = Fate()
+    await redis.flushall()
+    store = Store(redis, prefix=PREFIX, retention_s=600)
+    for endpoint in (GONE, WATCHER):
+        await store.endpoints.put(endpoint, enabled=None, secret=signing.new_secret(bytes(32)))
+    return Outside()
+
+
 async def assert_all_is_well(redis: MortalRedis, outside: Outside, story: str) -> None:
     store = Store(redis, prefix=PREFIX, retention_s=600)
     trackers = await store.trackers.get_many([("luma", name) for name in TERMS])
     assert {each.generation_id: each.state for each in trackers} == ENDS, story
 
     events = await born(redis)
-    told = Counter((body["data"]["generation_id"], body["type"]) for body in events.values())
+    told = Counter((body["data"].get("generation_id"), body["type"]) for body in events.values())
     seen_changing = told.pop(("changes", "generation.updated"), 0)
     assert seen_changing <= 1, story  # nobody may have seen that state and lived
     assert told == {
@@ -241,17 +270,25 @@ async def assert_all_is_well(redis: MortalRedis, outside: Outside, story: str) -
         ("changes", "generation.completed"): 1,
         ("fails", "generation.failed"): 1,
         ("missing", "generation.expired"): 1,
+        ("unwanted", "generation.completed"): 1,
+        ("unwanted too", "generation.completed"): 1,
+        (None, "endpoint.disabled"): 1,
     }, story
 
     ids = await store.deliveries.ids(list(DeliveryState), before=None, limit=100)
     deliveries = await store.deliveries.get_many([name for _, name in ids])
-    delivered = [DeliveryState.DELIVERED] * (3 + seen_changing)
-    assert [each.state for each in deliveries] == delivered, story
-    assert {event_id for event_id, _ in outside.posts} == {d.event_id for d in deliveries}, story
+    states = Counter((each.endpoint == "gone", each.state) for each in deliveries)
+    assert states == {
+        (False, DeliveryState.DELIVERED): 4 + seen_changing,
+        (True, DeliveryState.EXHAUSTED): 2,
+    }, story
+    posted = {event_id for event_id, _ in outside.posts}
+    assert posted >= {each.event_id for each in deliveries if each.endpoint != "gone"}, story
+    assert posted <= {each.event_id for each in deliveries}, story
     assert all(json.loads(body) == events[event_id] for event_id, body in outside.posts), story
-    assert len(outside.posts) <= 1 + len(delivered) + LOST, story
+    assert len(outside.posts) <= len(deliveries) + 1 + LOST, story
 
-    for pattern in ("due:*", "deadlines:*", "lanes"):
+    for pattern in ("due:*", "busy:*", "owed:*", "deadlines:*", "lanes", "disabled"):
         assert await redis.keys(f"{PREFIX}:{pattern}") == [], story
 
 

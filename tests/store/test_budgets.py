@@ -195,7 +195,7 @@ async def test_an_answer_to_an_old_look_says_nothing_new_about_the_account(store
 
     await answer(store, looks[1], Health(version=0), now=T)
 
-    assert await store.lanes.health(["luma"]) == [replace(HELD, version=1)]
+    assert await store.lanes.health(["poll:luma"]) == [replace(HELD, version=1)]
 
 
 async def test_an_answer_tells_about_the_account_though_its_tracker_was_canceled(
@@ -207,7 +207,10 @@ async def test_an_answer_tells_about_the_account_though_its_tracker_was_canceled
 
     await answer(store, look, HELD, now=T)
 
-    assert await store.lanes.health(["luma", "other"]) == [replace(HELD, version=1), Health()]
+    assert await store.lanes.health(["poll:luma", "poll:other"]) == [
+        replace(HELD, version=1),
+        Health(),
+    ]
 
 
 # --- deadlines ------------------------------------------------------------------------------------

@@ -15,10 +15,11 @@ from worker.model import (
     DeliveryReason,
     DeliveryState,
     Entry,
+    NewEvent,
     State,
     Terms,
 )
-from worker.store import LEASE_S, ClaimedTracker, NewEvent, Store
+from worker.store import LEASE_S, ClaimedTracker, Store
 
 T = 1_700_000_000_000
 LEASE_MS = round(LEASE_S * 1000)
@@ -59,13 +60,15 @@ async def end(store: Store, name: str, *, owed: bool = True, now: int = T) -> st
 
 
 async def claim(store: Store, *, now: int = T, limit: int = 50) -> list[Delivery]:
-    return [d for d, _ in (await store.deliveries.claim(LANE, limit=limit, now=now)).deliveries]
+    claimed = await store.deliveries.claim(LANE, limit=limit, now=now)
+    return [each.delivery for each in claimed.deliveries]
 
 
 async def settle(store: Store, after: Delivery, *, now: int = T, **more: Any) -> bool:
     attempt = Attempt(at=now, duration_ms=3, **{"status": 500, **more})
     entry = Entry(now, "attempt", {"delivery_id": after.id})
-    return await store.deliveries.settle(after, attempt, entry=entry, now=now)
+    applied, _ = await store.deliveries.settle(after, attempt, entry=entry, now=now)
+    return applied
 
 
 def again(it: Delivery, at: int) -> Delivery:
@@ -91,8 +94,9 @@ async def test_an_event_is_born_with_its_delivery_which_is_due_at_once(
 
     claimed = await store.deliveries.claim(LANE, limit=5, now=T)
 
-    ((born, body),) = claimed.deliveries
-    assert body == BODY
+    (it,) = claimed.deliveries
+    born = it.delivery
+    assert it.body == BODY
     assert born == replace(delivery("g-1"), seq=born.seq, fence=born.fence)
     assert await redis.pttl("test:event:evt_g-1") == -1  # it stays while anything is owed
 
@@ -160,7 +164,8 @@ async def test_a_claim_takes_what_is_due_the_longest_overdue_first(store: Store)
 
     claimed = await store.deliveries.claim(LANE, limit=2, now=T + 3)
 
-    assert [d.generation_id for d, _ in claimed.deliveries] == ["g-2", "g-3"]
+    names = [each.delivery.generation_id for each in claimed.deliveries]
+    assert names == ["g-2", "g-3"]
     assert claimed.wake_at == T + 2
     assert [d.generation_id for d in await claim(store, now=T + 3)] == ["g-1"]
 

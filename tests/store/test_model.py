@@ -18,8 +18,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 from redis.asyncio import Redis
 
-from worker.model import Attempt, Delivery, DeliveryState, Entry, State, Terms, Tracker
-from worker.store import ClaimedTracker, NewEvent, Store
+from worker.model import (
+    Attempt,
+    Delivery,
+    DeliveryState,
+    Entry,
+    NewEvent,
+    State,
+    Terms,
+    Tracker,
+)
+from worker.store import ClaimedTracker, Store
 
 T = 1_700_000_000_000
 LEASE_MS = 30_000

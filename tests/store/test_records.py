@@ -187,16 +187,22 @@ def test_every_field_is_among_what_comes_back(kind: type, tested: dict[str, Any]
     assert set(tested) == {each.name for each in fields(kind)}
 
 
+APART = ("event_id", "endpoint", "account", "generation_id")
+
+
 @given(st.builds(Delivery, **DELIVERY))
 def test_a_delivery_comes_back_as_it_was_written(delivery: Delivery) -> None:
     row = {
         b"state": delivery.state.value.encode(),
-        b"event_id": delivery.event_id.encode(),
+        **{name.encode(): getattr(delivery, name).encode() for name in APART},
+        b"reason": (delivery.reason or "").encode(),
         b"fence": b"%d" % delivery.fence,
         b"seq": b"%d" % delivery.seq,
         b"created_at": b"%d" % delivery.created_at,
         b"record": records.delivery_to_json(delivery),
     }
+    if delivery.finished_at:
+        row[b"finished_at"] = b"%d" % delivery.finished_at
     written = [records.attempt_to_json(each) for each in delivery.attempts]
 
     assert records.delivery_from_hash("dlv_1", row, written) == delivery

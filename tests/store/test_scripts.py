@@ -17,14 +17,16 @@ from worker.model import (
     Attempt,
     Delivery,
     DeliveryState,
+    Endpoint,
     Entry,
     Health,
     HealthReason,
+    NewEvent,
     State,
     Terms,
     Tracker,
 )
-from worker.store import ClaimedTracker, Clock, NewEvent, Store
+from worker.store import ClaimedTracker, Clock, Store
 
 T = 1_700_000_000_000  # some servers would write it as 1.7e+12
 LANE = "post:https://hooks.example.com:443"
@@ -33,12 +35,15 @@ PERMANENT = (
     "seq",  # a counter
     "secret",  # receivers know it
     "events",  # a stream, capped
-    "account:*",  # health and budget: one for each configured account
-    "expiry",  # these five empty themselves as their members end
+    "card:poll:*",  # health and budget: one for each configured account
+    "expiry",  # these empty themselves as their members end
     "lanes",
-    "due:*",
     "trackers:*",
     "deliveries:*",
+    "endpoints",
+    "failed:*",
+    "watchers",  # endpoints that somebody has put, and until they are deleted
+    "endpoint:orders",
 )
 FOR_EVER = PERMANENT[:4]
 
@@ -61,8 +66,8 @@ async def life_of(store: Store, name: str, state: State, *, now: int | None = T)
         return
     for next_attempt_at in (at, None):
         claimed = await store.deliveries.claim(LANE, limit=5, now=now)
-        ((delivery, _),) = claimed.deliveries
-        await attempt(store, delivery, next_attempt_at, now)
+        (it,) = claimed.deliveries
+        await attempt(store, it.delivery, next_attempt_at, now)
 
 
 async def claim_one(store: Store, name: str, now: int | None) -> Tracker:
@@ -71,29 +76,44 @@ async def claim_one(store: Store, name: str, now: int | None) -> Tracker:
     return claimed.tracker
 
 
+async def life_of_endpoints(store: Store) -> None:
+    """One that is switched off while it is owed something, and one that is deleted then."""
+    for name in ("orders", "old"):
+        asks = Endpoint(name=name, url="https://hooks.example.com/x", events=("endpoint.disabled",))
+        await store.endpoints.put(asks, enabled=True, secret="s1")
+        await store.deliveries.announce(event_of(name, endpoint=name))
+        if name == "old":
+            await store.endpoints.drop(name)
+        else:
+            await store.endpoints.put(asks, enabled=False, secret="s1")
+        await store.endpoints.release(name)
+        await store.endpoints.settled(name)
+
+
 async def attempt(
     store: Store, delivery: Delivery, next_attempt_at: int | None, now: int | None
 ) -> None:
     state = DeliveryState.DELIVERED if next_attempt_at is None else DeliveryState.PENDING
     after = replace(delivery, state=state, next_attempt_at=next_attempt_at, tries=1)
     made = Attempt(at=T, duration_ms=5, status=200)
-    assert await store.deliveries.settle(after, made, entry=Entry(T, "attempt"), now=now)
+    applied, _ = await store.deliveries.settle(after, made, entry=Entry(T, "attempt"), now=now)
+    assert applied
 
 
-def event_of(name: str) -> NewEvent:
+def event_of(name: str, *, endpoint: str = "url_1", lane: str = LANE) -> NewEvent:
     delivery = Delivery(
         id=f"dlv_{name}",
         event_id=f"evt_{name}",
         type="generation.completed",
         account="luma",
         generation_id=name,
-        endpoint="url_1",
+        endpoint=endpoint,
         url="https://hooks.example.com/x",
         state=DeliveryState.PENDING,
         created_at=T,
     )
     return NewEvent(
-        id=f"evt_{name}", type="generation.completed", body=b"{}", delivery=delivery, lane=LANE
+        id=f"evt_{name}", type="generation.completed", body=b"{}", delivery=delivery, lane=lane
     )
 
 
@@ -114,12 +134,15 @@ async def test_when_all_is_over_every_key_ends_but_the_few_that_are_named(
     await store.secret("whsec_1")
     for number, state in enumerate(each for each in State if each is not State.TRACKING):
         await life_of(store, f"g-{number}", state)
+    await life_of_endpoints(store)
     await store.lanes.stage(now=T)
 
     without_end = [key for key in await keys(redis) if await redis.pttl(key) == -1]
 
     assert lasting(without_end, PERMANENT) == []
-    assert "test:tracker:luma:g-0" in await keys(redis)
+    assert {"test:tracker:luma:g-0", "test:endpoint:url_1", "test:failed:orders"} <= set(
+        await keys(redis)
+    )
 
 
 async def test_after_the_retention_nothing_is_left_but_what_is_for_ever(redis: Redis) -> None:
@@ -127,6 +150,9 @@ async def test_after_the_retention_nothing_is_left_but_what_is_for_ever(redis: R
     await store.secret("whsec_1")
     for number, state in enumerate(each for each in State if each is not State.TRACKING):
         await life_of(store, f"g-{number}", state, now=None)
+    await life_of_endpoints(store)
+    await store.endpoints.drop("orders")
+    await store.endpoints.settled("orders")
     await redis.delete("test:drain:poll:luma", f"test:drain:{LANE}")
 
     async with asyncio.timeout(5):
@@ -134,8 +160,25 @@ async def test_after_the_retention_nothing_is_left_but_what_is_for_ever(redis: R
             await store.lanes.sweep()
 
     assert set(await keys(redis)) == {f"test:{n}" for n in ("seq", "secret", "events")} | {
-        "test:account:luma"
+        "test:card:poll:luma"
     }
+
+
+async def test_receivers_that_were_called_long_ago_leave_nothing_behind(redis: Redis) -> None:
+    store = Store(redis, prefix="test", retention_s=0.05)
+    for number in range(200):
+        lane = f"post:https://r{number}.example.com:443"
+        event = event_of(f"{number}", endpoint=f"url_{number}", lane=lane)
+        await store.deliveries.announce(event)
+        (it,) = (await store.deliveries.claim(lane, limit=5)).deliveries
+        await attempt(store, it.delivery, None, None)
+        assert await store.lanes.leave(lane)
+
+    async with asyncio.timeout(5):
+        while lasting(await keys(redis), FOR_EVER):
+            await store.lanes.sweep()
+
+    assert await keys(redis) == ["test:events", "test:seq"]
 
 
 # --- scripts, clocks, numbers ---------------------------------------------------------------------
@@ -156,7 +199,7 @@ async def test_a_redis_that_forgets_the_scripts_is_told_again(
     assert await store.lanes.stage(now=T) == []
     assert await store.lanes.leave(LANE, now=T)
     assert not await store.lanes.hand_over(LANE, now=T)
-    assert await store.lanes.sweep(now=T + 600_000) == 2
+    assert await store.lanes.sweep(now=T + 600_000) == 3  # tracker, delivery, endpoint
 
 
 async def test_without_a_given_time_redis_tells_it(store: Store) -> None:
@@ -185,12 +228,12 @@ async def test_instants_are_written_in_full(store: Store, redis: Redis, now: int
     await store.trackers.claim("luma", limit=1, rate=0.000001, now=now + 1)
 
     tracker: Any = await redis.hgetall("test:tracker:luma:g-2")  # type: ignore[misc]
-    card: Any = await redis.hgetall("test:account:luma")  # type: ignore[misc]
+    card: Any = await redis.hgetall("test:card:poll:luma")  # type: ignore[misc]
 
     assert (tracker[b"tracked_at"], tracker[b"deadline_at"]) == (b"%d" % now, b"%d" % (now + 500))
     assert card[b"refilled_at"] == b"%d" % (now + 1)
     assert card[b"held_until"] == b"%d" % (now + 1 + 30_000)  # the probe's
-    assert (await store.lanes.health(["luma"]))[0].held_until == now + 30_001
+    assert (await store.lanes.health(["poll:luma"]))[0].held_until == now + 30_001
     timeline = await store.trackers.timeline("luma", "g-2")
     assert timeline == [Entry(now, "tracked")]
     found = await store.deliveries.get_many(["dlv_g-1"])
@@ -217,7 +260,7 @@ async def test_two_deployments_on_one_redis_see_nothing_of_each_other(
 
     await neighbour.secret("whsec_theirs")
     await life_of(neighbour, "g-0", State.EXPIRED)
-    assert await neighbour.lanes.sweep(now=T + 600_000) == 2
+    assert await neighbour.lanes.sweep(now=T + 600_000) == 3  # tracker, delivery, endpoint
     assert await neighbour.lanes.stage(now=T + 600_000) == []
 
     assert {key: await redis.dump(key) for key in before} == before

@@ -13,11 +13,12 @@ from worker.model import (
     Delivery,
     DeliveryState,
     Entry,
+    NewEvent,
     State,
     Terms,
     Tracker,
 )
-from worker.store import LEASE_S, ClaimedTracker, NewEvent, Store
+from worker.store import LEASE_S, ClaimedTracker, Store
 
 T = 1_700_000_000_000
 LEASE_MS = round(LEASE_S * 1000)

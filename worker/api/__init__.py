@@ -8,9 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI, Request, Response
 from pydantic_core import to_json
 
-from worker.api import openapi, reference, routes
+from worker.api import openapi, receivers, reference, routes
 from worker.api.gate import Gate
 from worker.api.problems import HANDLERS
+from worker.endpoints import Endpoints
 from worker.model import JsonObject
 from worker.service import Service
 
@@ -27,17 +28,25 @@ class _App(FastAPI):
 
 
 def create_app(
-    service: Service, *, api_keys: Sequence[str] = (), read_keys: Sequence[str] = ()
+    service: Service,
+    endpoints: Endpoints,
+    *,
+    api_keys: Sequence[str] = (),
+    read_keys: Sequence[str] = (),
 ) -> FastAPI:
     """Make the API, an ASGI application without a lifespan.
 
     Args:
-        service: the use cases.
+        service: the use cases of those who track.
+        endpoints: the use cases of those who receive.
         api_keys: bearer keys that may do everything. Without any key all is open, but only to
             those who address this machine by a loopback name.
         read_keys: bearer keys that may GET, except `fresh`.
     """
-    groups = (routes.busy, routes.trackers, routes.deliveries, routes.status)
+    groups = (
+        *(routes.busy, routes.trackers, receivers.endpoints, receivers.deliveries),
+        routes.status,
+    )
     app = _App(
         title="Dreamhook",
         version=_version(),
@@ -49,6 +58,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = service
+    app.state.endpoints = endpoints
     app.add_route("/", _index)
     app.add_route("/openapi.json", _openapi)
     app.add_route("/docs", _docs)

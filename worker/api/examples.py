@@ -94,10 +94,37 @@ DELIVERY: JsonObject = {
     ],
 }
 
+ENDPOINT_REQUEST: JsonObject = {"url": _URL, "headers": {"X-Team": "video"}, "concurrency": 4}
+
+ROTATE: JsonObject = {"overlap_s": 86400}
+
+RECOVER: JsonObject = {"since": "2026-01-31T12:00:00Z"}
+
+ENDPOINT: JsonObject = {
+    "name": "studio",
+    "url": _URL,
+    "events": [],
+    "headers": {"X-Team": "video"},
+    "enabled": True,
+    "disabled_reason": None,
+    "secrets": 1,
+    "concurrency": 4,
+    "refresh_assets": False,
+    "failing_since": None,
+}
+
+NOTICE: JsonObject = {
+    "type": "endpoint.disabled",
+    "timestamp": "2026-01-31T12:00:47.250Z",
+    "data": {"endpoint": "studio", "url": _URL, "reason": "it answered 410 Gone"},
+}
+
 OF_ANSWERS = {
     "Tracker": TRACKER,
     "Problem": PROBLEM,
     "Event": EVENT,
     "Delivery": DELIVERY,
+    "Endpoint": ENDPOINT,
+    "Notice": NOTICE,
 }
 """By the name of the type they are of."""

@@ -13,8 +13,14 @@ from starlette.routing import BaseRoute
 from worker.api import examples, schemas
 from worker.api.gate import MAX_BODY_BYTES, OPEN_PATHS
 from worker.api.problems import MEDIA_TYPE
-from worker.model import EventType, JsonObject
-from worker.requests import GENERATION_ID, TrackRequest
+from worker.model import EndpointEvent, EventType, JsonObject
+from worker.requests import (
+    GENERATION_ID,
+    EndpointRequest,
+    RecoverRequest,
+    RotateRequest,
+    TrackRequest,
+)
 
 _SCHEMAS = "#/components/schemas/"
 
@@ -35,18 +41,22 @@ _PROBLEMS = {
     401: "A key is needed, or this one is not known.",
     403: "This key may only read.",
     404: "There is no such thing, or no longer.",
-    409: "It has other settings, or is over: `detail` says which.",
+    409: "It has other settings, is over, or is off: `detail` says which.",
     413: f"The body is over {MAX_BODY_BYTES} bytes.",
     422: "`field` cannot be used; `detail` says why.",
     500: "A fault of Dreamhook, which its log describes.",
     503: "It cannot be done now; `Retry-After` says when to ask again.",
 }
 
-_EVENTS = {
+_EVENTS: dict[EventType | EndpointEvent, str] = {
     EventType.COMPLETED: "The generation is done; its assets are in `data`.",
     EventType.FAILED: "The provider says that the generation failed.",
     EventType.EXPIRED: "Dreamhook gave up: `reason` is `deadline` or `not_found`.",
     EventType.UPDATED: "The provider's own state changed. Sent only to those who ask for it.",
+    EndpointEvent.DISABLED: (
+        "Another endpoint was switched off, for `reason`. Sent to endpoints that ask for it."
+    ),
+    EndpointEvent.TEST: "Somebody wants to see that this endpoint works; there is nothing to do.",
 }
 
 
@@ -75,6 +85,11 @@ def _body(model: type[BaseModel], example: JsonObject, *, required: bool) -> Jso
 
 TRACK_BODY = _body(TrackRequest, examples.TRACK, required=False)
 BATCH_BODY = _body(schemas.BatchRequest, examples.BATCH, required=True)
+ENDPOINT_BODY = _body(EndpointRequest, examples.ENDPOINT_REQUEST, required=False)
+ROTATE_BODY = _body(RotateRequest, examples.ROTATE, required=False)
+RECOVER_BODY = _body(RecoverRequest, examples.RECOVER, required=True)
+_EVENT_BODY = _body(schemas.Event, examples.EVENT, required=True)
+_NOTICE_BODY = _body(schemas.Notice, examples.NOTICE, required=True)
 TRACKER_PATH = [
     {"name": "account", "in": "path", "required": True, "schema": {"type": "string"}},
     {
@@ -108,7 +123,7 @@ def document(routes: Sequence[BaseRoute], *, version: str) -> JsonObject:
     components["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "One of the configured keys."}
     }
-    spec["webhooks"] = {name.value: {"post": _webhook(name)} for name in EventType}
+    spec["webhooks"] = {name.value: {"post": _webhook(name)} for name in _EVENTS}
     return spec
 
 
@@ -128,7 +143,8 @@ def _complete(operation: JsonObject, *, is_open: bool) -> None:
 def _definitions() -> JsonObject:
     """Describe all that is sent and answered."""
     models: list[type[BaseModel]] = [TrackRequest, schemas.BatchRequest]
-    models += schemas.Answer.__subclasses__()
+    models += [EndpointRequest, RotateRequest, RecoverRequest]
+    models += [*schemas.Answer.__subclasses__(), schemas.EndpointAndSecret]
     _, found = models_json_schema(
         [(model, "validation") for model in models], ref_template=f"{_SCHEMAS}{{model}}"
     )
@@ -138,7 +154,7 @@ def _definitions() -> JsonObject:
     return definitions
 
 
-def _webhook(name: EventType) -> JsonObject:
+def _webhook(name: EventType | EndpointEvent) -> JsonObject:
     def header(header_name: str, description: str) -> JsonObject:
         shape: dict[str, Any] = {"name": header_name, "in": "header", "required": True}
         return {**shape, "schema": {"type": "string"}, "description": description}
@@ -154,7 +170,7 @@ def _webhook(name: EventType) -> JsonObject:
             header("webhook-timestamp", "When this attempt was made, in seconds since 1970."),
             header("webhook-signature", "`v1,` and the base64 of an HMAC-SHA256, per secret."),
         ],
-        "requestBody": _body(schemas.Event, examples.EVENT, required=True),
+        "requestBody": _EVENT_BODY if isinstance(name, EventType) else _NOTICE_BODY,
         "responses": {
             "2XX": {"description": "Taken."},
             "410": {"description": "No more of these: the endpoint is switched off."},

@@ -1,20 +1,18 @@
-"""The routes: each takes what was sent to its use case, and answers with what that gave."""
+"""The routes about trackers and about how it is doing: what was sent goes to its use case."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.routing import APIRoute
-from pydantic_core import to_json
+from fastapi import Query, Request, Response
 
 from worker import shapes
 from worker.api import schemas
 from worker.api.gate import READ_ONLY
 from worker.api.openapi import BATCH_BODY, TRACK_BODY, TRACKER_PATH, answer, problems
 from worker.api.problems import Problem, problem_of
+from worker.api.routing import RawRoute, json_answer, page_answer, router
 from worker.errors import ConfigurationError, UnavailableError
 from worker.model import JsonObject
 from worker.requests import TrackRequest, parse
@@ -24,35 +22,14 @@ READY_WITHIN_S = 3.0
 """Whoever asks whether we are ready asks often, and does not wait long for the answer."""
 
 
-class RawRoute(APIRoute):
-    """Hands the request to its endpoint untouched: FastAPI documents it, and costs nothing."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Take the endpoint itself, which reads bytes and answers with bytes."""
-        return self.endpoint
-
-
-def _router(tag: str, route_class: type[APIRoute] = APIRoute) -> APIRouter:
-    return APIRouter(
-        tags=[tag], route_class=route_class, generate_unique_id_function=lambda route: route.name
-    )
-
-
-busy = _router("trackers", RawRoute)
-trackers = _router("trackers")
-deliveries = _router("deliveries")
-status = _router("status")
+busy = router("trackers", RawRoute)
+trackers = router("trackers")
+status = router("status")
 
 
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
-
-
-def _json(
-    content: object, status_code: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    return Response(to_json(content), status_code, headers, media_type="application/json")
 
 
 # --- trackers -----------------------------------------------------------------------------------
@@ -81,8 +58,8 @@ async def track(request: Request) -> Response:
     tracked = await _service(request).track(account, generation_id, wanted)
     shape = shapes.tracker_shape(tracked.tracker)
     if not tracked.created:
-        return _json(shape)
-    return _json(shape, 202, {"Location": f"/v1/trackers/{account}/{generation_id}"})
+        return json_answer(shape)
+    return json_answer(shape, 202, {"Location": f"/v1/trackers/{account}/{generation_id}"})
 
 
 @busy.post(
@@ -99,7 +76,7 @@ async def track_many(request: Request) -> Response:
     items = parse(schemas.LooseBatch, await request.body()).trackers
     outcomes = await _service(request).track_many(items)
     results = [_result(item, each) for item, each in zip(items, outcomes, strict=True)]
-    return _json({"results": results})
+    return json_answer({"results": results})
 
 
 def _result(item: object, outcome: Outcome) -> JsonObject:
@@ -135,7 +112,7 @@ async def get_tracker(
         if getattr(request.state, READ_ONLY, False):
             return Problem(403, "fresh: this key may only read; leave fresh out.").response()
         await service.fresh(account, generation_id)
-    return _json(shapes.tracker_shape(await service.wait(account, generation_id, query.wait)))
+    return json_answer(shapes.tracker_shape(await service.wait(account, generation_id, query.wait)))
 
 
 @trackers.get(
@@ -147,8 +124,7 @@ async def list_trackers(
     request: Request, query: Annotated[schemas.TrackersQuery, Query()]
 ) -> Response:
     """List them, newest first. A page may hold fewer than `limit`; `next_cursor` tells the end."""
-    page = await _service(request).list_trackers(**query.model_dump())
-    return _json({"items": page.items, "next_cursor": page.next_cursor})
+    return page_answer(await _service(request).list_trackers(**query.model_dump()))
 
 
 @trackers.delete(
@@ -158,7 +134,7 @@ async def list_trackers(
 )
 async def cancel(request: Request, account: str, generation_id: str) -> Response:
     """Stop tracking, without an event. What is over stays as it is; the generation goes on."""
-    return _json(shapes.tracker_shape(await _service(request).cancel(account, generation_id)))
+    return json_answer(shapes.tracker_shape(await _service(request).cancel(account, generation_id)))
 
 
 @trackers.post(
@@ -173,7 +149,7 @@ async def cancel(request: Request, account: str, generation_id: str) -> Response
 async def poll(request: Request, account: str, generation_id: str) -> Response:
     """Make the next look due now, within the account's budget."""
     tracker = await _service(request).poll(account, generation_id)
-    return _json(shapes.tracker_shape(tracker), 202)
+    return json_answer(shapes.tracker_shape(tracker), 202)
 
 
 @trackers.get(
@@ -183,33 +159,7 @@ async def poll(request: Request, account: str, generation_id: str) -> Response:
 )
 async def timeline(request: Request, account: str, generation_id: str) -> Response:
     """List looks, changes, events and attempts in the order they happened."""
-    return _json({"items": await _service(request).timeline(account, generation_id)})
-
-
-# --- deliveries ---------------------------------------------------------------------------------
-
-
-@deliveries.get(
-    "/v1/deliveries",
-    summary="List deliveries",
-    responses={200: answer(schemas.DeliveryPage), **problems(422)},
-)
-async def list_deliveries(
-    request: Request, query: Annotated[schemas.DeliveriesQuery, Query()]
-) -> Response:
-    """List them, newest first. A page may hold fewer than `limit`; `next_cursor` tells the end."""
-    page = await _service(request).list_deliveries(**query.model_dump())
-    return _json({"items": page.items, "next_cursor": page.next_cursor})
-
-
-@deliveries.get(
-    "/v1/deliveries/{delivery_id}",
-    summary="Get a delivery",
-    responses={200: answer(schemas.Delivery), **problems(404)},
-)
-async def get_delivery(request: Request, delivery_id: str) -> Response:
-    """Get what is owed, and the attempts so far."""
-    return _json(await _service(request).delivery(delivery_id))
+    return json_answer({"items": await _service(request).timeline(account, generation_id)})
 
 
 # --- how it is doing ----------------------------------------------------------------------------
@@ -218,19 +168,19 @@ async def get_delivery(request: Request, delivery_id: str) -> Response:
 @status.get("/v1/stats", summary="Figures", responses={200: answer(schemas.Stats)})
 async def stats(request: Request) -> Response:
     """Count trackers and deliveries by state, and say how late the work is."""
-    return _json(await _service(request).stats())
+    return json_answer(await _service(request).stats())
 
 
 @status.get("/v1/accounts", summary="Accounts", responses={200: answer(schemas.Accounts)})
 async def accounts(request: Request) -> Response:
     """Tell how each account is doing."""
-    return _json({"items": await _service(request).accounts()})
+    return json_answer({"items": await _service(request).accounts()})
 
 
 @status.get("/healthz", summary="Alive?", responses={200: answer(schemas.Alive)})
 async def healthz() -> Response:
     """Answer, whatever else may be wrong."""
-    return _json({"ok": True})
+    return json_answer({"ok": True})
 
 
 @status.get(
@@ -253,4 +203,4 @@ async def readyz(request: Request) -> Response:
     except TimeoutError:
         found = [f"Redis has not answered within {READY_WITHIN_S:g} s."]
     shape = {"ok": not found, "problems": found, "warnings": warnings}
-    return _json(shape, 503 if found else 200)
+    return json_answer(shape, 503 if found else 200)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from worker.model import (
     DeliveryReason,
     DeliveryState,
+    EndpointEvent,
     EventType,
     HealthReason,
     JsonObject,
@@ -20,10 +21,7 @@ from worker.requests import MAX_BATCH, TrackItem
 from worker.service import MAX_WAIT_S
 
 Limit = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]
-Cursor = Annotated[
-    str | None,
-    Field(description="`next_cursor` of the page before, as it is; it leads to what is older."),
-]
+Cursor = Annotated[str | None, Field(description="`next_cursor` of the page before, as it is.")]
 
 NextCursor = Annotated[str | None, Field(description="Leads to what is older; null: that was all.")]
 
@@ -33,6 +31,11 @@ NextCursor = Annotated[str | None, Field(description="Leads to what is older; nu
 
 class _Query(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class _PageQuery(_Query):
+    limit: Limit = 100
+    cursor: Cursor = None
 
 
 class TrackerQuery(_Query):
@@ -50,24 +53,25 @@ class TrackerQuery(_Query):
     )
 
 
-class TrackersQuery(_Query):
+class TrackersQuery(_PageQuery):
     """Which trackers to list."""
 
     state: State | None = Field(None, description="Those in this state.")
     account: str | None = Field(None, description="Those of this account.")
     model: str | None = Field(None, description="Those of this provider's model.")
-    limit: Limit = 100
-    cursor: Cursor = None
 
 
-class DeliveriesQuery(_Query):
+class DeliveriesQuery(_PageQuery):
     """Which deliveries to list."""
 
     state: DeliveryState | None = Field(None, description="Those in this state.")
     account: str | None = Field(None, description="Those of this account's generations.")
     generation_id: str | None = Field(None, description="Those of this generation.")
-    limit: Limit = 100
-    cursor: Cursor = None
+    endpoint: str | None = Field(None, description="Those of this endpoint.")
+
+
+class EndpointsQuery(_PageQuery):
+    """Which endpoints to list."""
 
 
 class BatchRequest(BaseModel):
@@ -190,9 +194,9 @@ class Delivery(Answer):
 
     id: str
     event_id: str = Field(description="The `webhook-id` of every attempt.")
-    type: EventType
-    account: str
-    generation_id: str
+    type: EventType | EndpointEvent
+    account: str = Field(description="Empty if the event is about an endpoint.")
+    generation_id: str = Field(description="Empty if the event is about an endpoint.")
     endpoint: str
     url: str
     state: DeliveryState
@@ -207,6 +211,42 @@ class DeliveryPage(Answer):
 
     items: list[Delivery]
     next_cursor: NextCursor
+
+
+class Endpoint(Answer):
+    """A named receiver, or the one that a bare callback URL stands for."""
+
+    name: str
+    url: str
+    events: list[EventType | EndpointEvent] = Field(
+        description="It gets these alone; empty: whatever its trackers ask for."
+    )
+    headers: dict[str, str]
+    enabled: bool
+    disabled_reason: str | None
+    secrets: int = Field(description="How many sign for it; 0: the deployment's own does.")
+    concurrency: int = Field(description="Attempts under way at its origin at a time.")
+    refresh_assets: bool
+    failing_since: datetime | None = Field(description="Since when no attempt has succeeded.")
+
+
+class EndpointAndSecret(Endpoint):
+    """An endpoint whose newest secret was made just now."""
+
+    secret: str = Field(description="It is shown this once.")
+
+
+class EndpointPage(Answer):
+    """Part of the list of endpoints, newest first."""
+
+    items: list[Endpoint]
+    next_cursor: NextCursor
+
+
+class Recovered(Answer):
+    """What came of a recovery."""
+
+    recovered: int = Field(description="How many deliveries are owed again.")
 
 
 class Health(Answer):
@@ -285,8 +325,24 @@ class EventData(Answer):
 
 
 class Event(Answer):
-    """The body of a webhook."""
+    """The body of a webhook about a generation."""
 
     type: EventType
     timestamp: datetime = Field(description="When it happened.")
     data: EventData
+
+
+class NoticeData(Answer):
+    """The endpoint that the event is about."""
+
+    endpoint: str
+    url: str
+    reason: str | None = Field(description="Why it was switched off.")
+
+
+class Notice(Answer):
+    """The body of a webhook about an endpoint."""
+
+    type: EndpointEvent
+    timestamp: datetime = Field(description="When it happened.")
+    data: NoticeData

@@ -28,6 +28,7 @@ app = typer.Typer(
 _COMMANDS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Run it": (deployment.demo, deployment.up, deployment.serve, deployment.work),
     "Track generations": (user.track, user.get, user.wait, user.list_, user.cancel),
+    "See to webhooks": (user.deliveries, user.replay),
     "Look after it": (
         deployment.check,
         deployment.secret,

@@ -25,6 +25,8 @@ STYLES = {
     "warning": "yellow",
     "canceled": "bright_black",
     "tracking": "cyan",
+    "pending": "cyan",
+    "discarded": "bright_black",
 }
 """By the first word of a text."""
 
@@ -181,6 +183,37 @@ def show_timeline(entries: Iterable[JsonObject]) -> None:
         for entry in entries
     )
     show_table(("At", "What", "Details"), rows)
+
+
+# --- deliveries -----------------------------------------------------------------------------------
+
+
+def show_deliveries(deliveries: Iterable[JsonObject]) -> None:
+    """Print deliveries as a table; what they are about and to whom is in the JSON, and too long."""
+    now = datetime.now(UTC)
+    rows = (
+        (
+            each["id"],
+            each["state"],
+            each["type"].removeprefix("generation."),
+            age(each.get("created_at"), now),
+            last_attempt(each.get("attempts") or ()),
+        )
+        for each in deliveries
+    )
+    show_table(("Delivery", "State", "Event", "Age", "Attempts"), rows)
+
+
+def last_attempt(attempts: Sequence[JsonObject]) -> str:
+    """Say how many attempts there were and how the last one ended.
+
+    >>> last_attempt([{"status": None, "error": "no answer"}, {"status": 503, "error": None}])
+    '2, HTTP 503'
+    """
+    if not attempts:
+        return "0"
+    last = attempts[-1]
+    return f"{len(attempts)}, {last.get('error') or 'HTTP ' + str(last.get('status'))}"
 
 
 def _assets(tracker: JsonObject) -> list[tuple[str, object]]:

@@ -17,7 +17,7 @@ from worker.cli.process import Exit, complain, emit, wants_json
 from worker.client import ApiError, Client
 from worker.config import ClientSettings
 from worker.errors import ConfigurationError, InvalidInputError
-from worker.model import EventType, JsonObject, State
+from worker.model import DeliveryState, EventType, JsonObject, State
 
 PAGE = 500
 COMPLAINTS = 10
@@ -213,6 +213,33 @@ def cancel(account: str, generation_ids: Iterable[str], *, json: bool) -> None:
     with _api() as client:
         canceled = (client.cancel(account, generation_id) for generation_id in generation_ids)
         _show(canceled, as_json=wants_json(asked=json))
+
+
+def list_deliveries(
+    state: DeliveryState | None, limit: int | None, *, json: bool, **wanted: str | None
+) -> None:
+    """List deliveries, `limit` at most: those of an account, a generation or an endpoint."""
+    as_json = wants_json(asked=json)
+    page = PAGE if limit is None else min(PAGE, limit + 1)  # one more tells whether there are more
+    with _api() as client:
+        found = client.deliveries(state=state, **wanted, page=page)
+        _show_deliveries(islice(found, limit), as_json=as_json)
+        if not as_json and limit is not None and next(found, None) is not None:
+            complain(f"There are more than these {limit}: use --limit or --all.")
+
+
+def replay(delivery_ids: Iterable[str], *, json: bool) -> None:
+    """Have deliveries made again."""
+    with _api() as client:
+        _show_deliveries(map(client.replay, delivery_ids), as_json=wants_json(asked=json))
+
+
+def _show_deliveries(deliveries: Iterable[JsonObject], *, as_json: bool) -> None:
+    if not as_json:
+        tables.show_deliveries(deliveries)
+        return
+    for delivery in deliveries:
+        emit(delivery)
 
 
 def _show(trackers: Iterable[JsonObject], *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.model import State
+from worker.model import DeliveryState, State
 
 Account = Annotated[
     str, typer.Option("--account", "-a", metavar="NAME", help="The account it belongs to.")
@@ -154,3 +154,51 @@ def cancel(
     from worker.cli import tracking
 
     tracking.cancel(account, generation_ids, json=json)
+
+
+def deliveries(
+    *,
+    state: Annotated[
+        DeliveryState | None,
+        typer.Option(
+            metavar="STATE", help=f"Only those in this state: {', '.join(DeliveryState)}."
+        ),
+    ] = None,
+    account: Annotated[
+        str | None,
+        typer.Option("--account", "-a", metavar="NAME", help="Only those of this account."),
+    ] = None,
+    generation: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only those of this generation.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only those of this endpoint.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many.")] = 50,
+    everything: Annotated[bool, typer.Option("--all", help="However many there are.")] = False,
+    json: Json = False,
+) -> None:
+    """List what receivers are owed or were sent, newest first."""
+    from worker.cli import tracking
+
+    tracking.list_deliveries(
+        state,
+        None if everything else limit,
+        account=account,
+        generation_id=generation,
+        endpoint=endpoint,
+        json=json,
+    )
+
+
+def replay(
+    *,
+    delivery_ids: Annotated[
+        list[str], typer.Argument(metavar="ID", help="IDs of deliveries: dlv_…")
+    ],
+    json: Json = False,
+) -> None:
+    """Have finished deliveries made again, each under the webhook-id it had."""
+    from worker.cli import tracking
+
+    tracking.replay(delivery_ids, json=json)

@@ -12,7 +12,8 @@ local function keep_endpoint(name, id, now)
 end
 
 -- A delivery is over: it leaves its lane, and with its attempts is kept for `retention_ms` more,
--- as is its event once nothing is pending for it, and an anonymous endpoint that is owed no more.
+-- as is its event once nothing is pending for it, and an anonymous endpoint that is owed no more,
+-- unless somebody has put it: what was settled about it would be forgotten after a quiet week.
 local function finish_delivery(id, state, reason, now, retention_ms)
   local delivery = key('delivery:' .. id)
   local known = redis.call('HMGET', delivery, 'seq', 'lane', 'event_id', 'endpoint')
@@ -34,8 +35,10 @@ local function finish_delivery(id, state, reason, now, retention_ms)
   if redis.call('HINCRBY', event, 'pending', -1) <= 0 then
     redis.call('PEXPIRE', event, retention_ms)
   end
-  if name:find(ANONYMOUS) and redis.call('EXISTS', key('owed:' .. name)) == 0 then
-    redis.call('PEXPIRE', key('endpoint:' .. name), retention_ms)
+  local endpoint = key('endpoint:' .. name)
+  if name:find(ANONYMOUS) and redis.call('EXISTS', key('owed:' .. name)) == 0
+    and redis.call('HEXISTS', endpoint, 'put') == 0 then
+    redis.call('PEXPIRE', endpoint, retention_ms)
     unlist_at('endpoints', name, now + retention_ms)
   end
 end
@@ -78,8 +81,8 @@ local function owe(event_id, account, generation_id, owed, now, alive_ms, retent
     give_up(owed.id, enabled, now, retention_ms)
     return ''
   end
-  index_lane(owed.lane)
-  return summon(owed.lane, now, alive_ms) and owed.lane or ''
+  -- While the receiver is held there is nothing for a drain to do.
+  return index_lane(owed.lane) <= now and summon(owed.lane, now, alive_ms) and owed.lane or ''
 end
 
 -- An event is born: on record, on the stream, and owed to an endpoint if ARGV[first + 3] is there.

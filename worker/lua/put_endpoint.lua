@@ -17,7 +17,9 @@ if url ~= '' then
   redis.call('HSET', endpoint, 'url', url)
 end
 redis.call(ARGV[8] == '1' and 'SADD' or 'SREM', key('watchers'), name)
-redis.call('HSET', endpoint, 'record', ARGV[4], 'concurrency', ARGV[7])
+redis.call('HSET', endpoint, 'record', ARGV[4], 'concurrency', ARGV[7], 'put', 1)
+redis.call('PERSIST', endpoint) -- an anonymous one was perhaps about to end
+redis.call('ZREM', key('expiry'), 'endpoints ' .. name)
 if ARGV[5] == '1' then
   redis.call('HSET', endpoint, 'enabled', 1)
   redis.call('HDEL', endpoint, 'disabled_reason', 'failing_since')

@@ -35,5 +35,4 @@ note(timeline, {string.format('[%.0f,"replay",{"delivery_id":"%s"}]', now, id)})
 if not redis.call('ZSCORE', key('busy:' .. lane), id) then
   redis.call('ZADD', key('due:' .. lane), now, id)
 end
-index_lane(lane)
-return {state, summon(lane, now, alive_ms) and lane or ''}
+return {state, index_lane(lane) <= now and summon(lane, now, alive_ms) and lane or ''}

@@ -2,10 +2,12 @@
 -- its receiver and its endpoint.
 -- ARGV: now, delivery id, fence, state, reason, record, next_at, attempt, timeline entry,
 --   retention_ms, health version, reason, streak, held_until, detail ('' version = unchanged),
---   outcome (ok, failed), and if it switches the endpoint off: why, event id, event type, event body
+--   outcome (ok, failed), and if it switches the endpoint off: why, the failing_since that this was
+--   concluded from ('' = it does not matter), event id, event type, event body
 -- Returns {1, whether the endpoint was switched off}, or {0, 0} if the claim was stale
 local now, id, fence, state = clock(), ARGV[2], ARGV[3], ARGV[4]
-local retention_ms, outcome, off, off_event = tonumber(ARGV[10]), ARGV[16], ARGV[17], ARGV[18]
+local retention_ms, outcome = tonumber(ARGV[10]), ARGV[16]
+local off, since, off_event = ARGV[17], ARGV[18], ARGV[19]
 local delivery, attempts = key('delivery:' .. id), key('attempts:' .. id)
 local known = redis.call('HMGET', delivery, 'fence', 'state', 'lane', 'endpoint', 'account', 'generation_id')
 local lane, name = known[3], known[4]
@@ -20,14 +22,15 @@ end
 
 local endpoint, switched_off = key('endpoint:' .. name), 0
 if redis.call('EXISTS', endpoint) == 1 then
+  local is = redis.call('HMGET', endpoint, 'enabled', 'failing_since')
   if outcome == 'ok' then
     redis.call('HDEL', endpoint, 'failing_since')
   else
     redis.call('HSETNX', endpoint, 'failing_since', now)
   end
-  if off and redis.call('HGET', endpoint, 'enabled') == '1' then
+  if off and is[1] == '1' and (since == '' or since == is[2]) then
     switched_off = 1
-    bear_event(18, '', '', now, 0, retention_ms)
+    bear_event(19, '', '', now, 0, retention_ms)
     disable_endpoint(name, off, off_event)
   end
 end

@@ -39,10 +39,15 @@ class ClaimedDeliveries:
 
 @dataclass(frozen=True, slots=True)
 class SwitchOff:
-    """An endpoint is switched off with an attempt: why, and the event that says so."""
+    """An endpoint is switched off with an attempt: why, and the event that says so.
+
+    `failing_since` is what the conclusion rests on: if the endpoint has had a success since it was
+    read, it stays on. None: it is switched off all the same.
+    """
 
     reason: str
     event: NewEvent
+    failing_since: int | None = None
 
 
 class Deliveries:
@@ -115,14 +120,14 @@ class Deliveries:
         Returns:
             Whether it was written, and whether it switched the endpoint off.
         """
-        event = [off.reason, off.event.id, off.event.type, off.event.body] if off else []
+        since = "" if off is None or off.failing_since is None else off.failing_since
         args = (
             *(after.id, after.fence, after.state.value, after.reason or ""),
             *(records.delivery_to_json(after), after.next_attempt_at or 0),
             *(records.attempt_to_json(attempt), records.entry_to_json(entry)),
             *(self._scripts.retention_ms, *records.health_args(health)),
             "ok" if after.state is DeliveryState.DELIVERED else "failed",
-            *event,
+            *((off.reason, since, off.event.id, off.event.type, off.event.body) if off else ()),
         )
         applied, switched_off = await self._scripts.run("settle_attempt", *args, now=now)
         return bool(applied), bool(switched_off)

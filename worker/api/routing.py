@@ -1,0 +1,39 @@
+"""What the routes share: how they are made, and how they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from pydantic_core import to_json
+
+from worker.paging import Page
+
+
+class RawRoute(APIRoute):
+    """Hands the request to its endpoint untouched: FastAPI documents it, and costs nothing."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Take the endpoint itself, which reads bytes and answers with bytes."""
+        return self.endpoint
+
+
+def router(tag: str, route_class: type[APIRoute] = APIRoute) -> APIRouter:
+    """Make a group of routes, each named after the function that answers it."""
+    return APIRouter(
+        tags=[tag], route_class=route_class, generate_unique_id_function=lambda route: route.name
+    )
+
+
+def json_answer(
+    content: object, status_code: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with JSON."""
+    return Response(to_json(content), status_code, headers, media_type="application/json")
+
+
+def page_answer(page: Page) -> Response:
+    """Answer with a part of a list."""
+    return json_answer({"items": page.items, "next_cursor": page.next_cursor})
