@@ -625,6 +625,23 @@ async def test_no_later_answer_changes_how_a_tracker_ended(desk: Desk, answer: A
     assert len(await desk.bodies()) == 1
 
 
+async def test_what_a_late_look_shows_is_kept_no_longer_than_its_tracker(
+    desk: Desk, quick: None
+) -> None:
+    desk.provider.answers = [Missing("404 Not Found")]
+    await desk.track()
+    await desk.drain()
+    desk.provider.answers = [COMPLETED]
+
+    await desk.poller().look_now("luma", "g-1")
+
+    tracker = await desk.tracker()
+    assert (tracker.state, tracker.generation) == (State.EXPIRED, SHOWN)
+    keys = await desk.redis.keys("*:luma:g-1")
+    assert keys
+    assert [key for key in keys if await desk.redis.pttl(key) < 0] == []
+
+
 async def test_a_look_out_of_turn_may_find_the_end(desk: Desk, slow: None) -> None:
     desk.provider.answers = [DREAMING, COMPLETED]
     await desk.track(callback_url=HOOK)

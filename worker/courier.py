@@ -144,7 +144,8 @@ class Courier:
         off = None
         if made.off:
             notice = events.about_endpoint(endpoint, EndpointEvent.DISABLED, made.off, clock.now())
-            off = SwitchOff(made.off, notice)
+            since = endpoint.failing_since if made.off is DisabledReason.FAILING else None
+            off = SwitchOff(made.off, notice, since)
         _, switched_off = await self._store.deliveries.settle(
             made.after,
             made.attempt,

@@ -151,8 +151,10 @@ class Endpoints:
             raise _is_off(known)
         event = events.about_endpoint(known, EndpointEvent.TEST, None, now)
         owed, lane = events.owed_notice(event.id, event.type, known, now)
-        await self._started(await self._store.deliveries.announce(events.owing(event, owed, lane)))
-        return shapes.delivery_shape(owed)
+        must_start = await self._store.deliveries.announce(events.owing(event, owed, lane))
+        (written,) = await self._store.deliveries.get_many([owed.id])
+        await self._started(must_start)
+        return shapes.delivery_shape(written)
 
     @redis_may_be_away
     async def recover(self, name: str, *, since: int) -> int:

@@ -123,12 +123,11 @@ async def drain(ctx: Mapping[str, Any], *lanes: str) -> None:
 
 async def _drain(ctx: Mapping[str, Any], lane: str) -> None:
     try:
-        must_start = await ctx["drains"](lane, ctx["stopping"])
-    except Exception:
-        log.exception("drain failed", lane=lane)  # what it had claimed falls due again
-    else:
-        if must_start:
+        if await ctx["drains"](lane, ctx["stopping"]):
             await ctx["start"](lane)
+    except Exception:
+        # What it had claimed falls due again, and a lane that was not started is staged.
+        log.exception("drain failed", lane=lane)
 
 
 async def stage(ctx: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from tests.courier.conftest import Office, Receiver, answer
+from tests.courier.conftest import Office, Receiver, answer, eventually
 from worker.delivery_policy import FAILING_S
 from worker.model import DeliveryReason, DeliveryState, DisabledReason, Endpoint
 from worker.requests import EndpointRequest
@@ -118,6 +118,32 @@ async def test_one_success_in_five_days_is_enough(office: Office, receiver: Rece
     known = await office.known("shop")
     assert (known.enabled, known.failing_since) == (True, None)
     assert {each.state for each in await office.deliveries()} == {DeliveryState.DELIVERED}
+
+
+async def test_a_success_amid_an_attempt_that_fails_is_enough_too(
+    office: Office, receiver: Receiver
+) -> None:
+    taken = asyncio.Event()
+
+    async def fail_late(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await taken.wait()
+        writer.write(answer(500))
+
+    async def one_is_delivered() -> bool:
+        return DeliveryState.DELIVERED in {each.state for each in await office.deliveries()}
+
+    receiver.answers, office.schedule = [fail_late, answer(200)], (60.0,)
+    shop = await office.endpoint("shop", receiver.url)
+    await has_failed_for_long(office, "shop")
+    for _ in range(2):
+        await office.owe(shop)
+    draining = asyncio.create_task(office.drain(receiver.lane))
+    await eventually(one_is_delivered)
+
+    taken.set()
+    await draining
+
+    assert (await office.known("shop")).enabled
 
 
 async def test_an_endpoint_that_begins_to_fail_shows_since_when(

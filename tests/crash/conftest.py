@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,9 +29,13 @@ PREFIX = "crash"
 
 @dataclass
 class Receiver:
-    """Takes every webhook, once it may, and keeps it."""
+    """Keeps every webhook, and answers the n-th, once it may, with the n-th status.
+
+    The last status repeats.
+    """
 
     url: str = ""
+    statuses: Sequence[int] = (200,)
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     came: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
@@ -39,11 +43,18 @@ class Receiver:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+        status = self.statuses[min(len(self.got), len(self.statuses) - 1)]
         self.got.append((headers, await reader.readexactly(int(headers["content-length"]))))
         self.came.release()
         await self.may_answer.wait()
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status} Whatever\r\ncontent-length: 0\r\n\r\n".encode())
         writer.close()
+
+    def webhook_ids(self) -> list[str]:
+        """The `webhook-id` of everything that was received, each with a valid signature."""
+        for headers, body in self.got:
+            assert Webhook(SECRET).verify(body, headers) == orjson.loads(body)
+        return [headers["webhook-id"] for headers, _ in self.got]
 
 
 @dataclass
@@ -139,10 +150,7 @@ class Scene:
         return [key for keys in found for key in keys]
 
     def webhook_ids(self) -> list[str]:
-        """The `webhook-id` of everything that was received, each with a valid signature."""
-        for headers, body in self.receiver.got:
-            assert Webhook(SECRET).verify(body, headers) == orjson.loads(body)
-        return [headers["webhook-id"] for headers, _ in self.receiver.got]
+        return self.receiver.webhook_ids()
 
 
 @asynccontextmanager

@@ -86,9 +86,10 @@ async def test_a_budget_that_was_not_used_is_not_saved_up(store: Store) -> None:
 
 async def test_a_clock_that_went_back_gives_nothing_away(store: Store) -> None:
     await track(store, *[f"g-{n}" for n in range(20)], now=T - 90_000)
-    await claim(store, rate=4)
+    await claim(store, rate=4, limit=1)
 
-    assert len((await claim(store, rate=4, now=T - 60_000)).looks) == 0
+    assert len((await claim(store, rate=4, now=T - 60_000)).looks) == 3
+    assert len((await claim(store, rate=4, now=T - 59_750)).looks) == 1
 
 
 async def test_each_account_has_its_own_budget(store: Store) -> None:
@@ -126,6 +127,18 @@ async def test_after_a_hold_one_probe_goes_and_the_rest_waits_for_its_answer(
 
     assert len(probe.looks) == 1
     assert (waiting.looks, waiting.wake_at) == ([], AFTER + LEASE_MS)
+
+
+async def test_a_late_answer_that_holds_the_account_also_holds_its_lane(
+    store: Store, redis: Redis
+) -> None:
+    await track(store, "g-1", "g-2")
+    look = (await claim(store, limit=1)).looks[0]
+    await store.trackers.settle(replace(look, next_poll_at=T), now=T)  # by another look
+
+    await answer(store, look, HELD, now=T)
+
+    assert await redis.zscore("test:lanes", "poll:luma") == HELD.held_until
 
 
 async def test_a_good_answer_to_the_probe_ends_the_hold(store: Store) -> None:

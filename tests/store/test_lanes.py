@@ -192,6 +192,17 @@ async def test_a_lane_with_work_is_handed_over_by_starting_the_next_drain(store:
     assert await track(store, "g-2") is False  # it has been started already
 
 
+async def test_a_lane_with_work_soon_is_handed_over_and_one_with_work_later_is_not(
+    store: Store,
+) -> None:
+    await track(store)
+    await look_again_at(store, T + 10_000)
+
+    assert await store.lanes.hand_over(LANE, now=T + 10_000 - LINGER_MS) is True
+    assert await store.lanes.hand_over(LANE, now=T + 10_000 - LINGER_MS - 1) is False
+    assert await track(store, "g-2") is True
+
+
 async def test_a_lane_without_work_is_not_handed_over(store: Store) -> None:
     await claim(store)
 

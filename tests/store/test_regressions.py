@@ -118,7 +118,7 @@ async def test_what_is_under_way_when_its_endpoint_goes_may_still_arrive(
     else:
         await put_shop(store, enabled=False)
 
-    await store.endpoints.release("shop")
+    await store.endpoints.release("shop", now=T + 1)
     assert await settle(store, arrives)
     assert await settle(store, fails, next_at=T + 5000)
     assert await taken(store, now=T + 5000) == []
@@ -134,7 +134,7 @@ async def test_what_a_worker_died_over_is_given_up_when_its_lease_has_ended(
     await owe(store, "d-1")
     await taken(store)
     await store.endpoints.drop("shop")
-    await store.endpoints.release("shop")
+    await store.endpoints.release("shop", now=T + 1)
 
     assert await taken(store, now=T + LEASE_MS) == []
 

@@ -192,6 +192,22 @@ async def test_what_is_born_for_a_deleted_endpoint_is_discarded(store: Store) ->
     assert (await get(store, "1")).state is DeliveryState.DISCARDED
 
 
+@pytest.mark.parametrize(("how", "ended"), [("off", "exhausted"), ("deleted", "discarded")])
+async def test_what_was_under_way_then_and_failed_is_not_tried_again(
+    store: Store, redis: Redis, how: str, ended: str
+) -> None:
+    """It would be listed as pending until its next attempt: for as long as twenty hours."""
+    await owe(store, "1")
+    (it,) = await claim(store)
+    await (put(store, enabled=False) if how == "off" else store.endpoints.drop("orders"))
+
+    assert await settle(store, it, DeliveryState.PENDING) == (True, False)
+
+    assert await counted(store) == {ended: 1}
+    assert len((await get(store, "1")).attempts) == 1
+    assert not await redis.exists("test:owed:orders", f"test:due:{LANE}", f"test:busy:{LANE}")
+
+
 # --- switched off by an attempt -------------------------------------------------------------------
 
 

@@ -1,5 +1,5 @@
 -- Give up deliveries that are owed to an endpoint that is off (exhausted) or deleted (discarded),
--- but for those under way: they may still arrive, and if not are given up by whoever claims next.
+-- but for those under way: they may still arrive, and if not are given up by their settle.
 -- ARGV: now, name, limit (more than may be under way), retention_ms
 -- Returns how many were given up; 0 also when the endpoint is on (again)
 local now, name, limit, retention_ms = clock(), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])

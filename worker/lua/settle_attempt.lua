@@ -39,9 +39,12 @@ redis.call('HSET', delivery, 'record', ARGV[6], 'fence', next_number())
 redis.call('RPUSH', attempts, ARGV[8])
 redis.call('LTRIM', attempts, -50, -1)
 note(key('timeline:' .. known[5] .. ':' .. known[6]), {ARGV[9]})
-if state == 'pending' then
+local enabled = redis.call('HGET', endpoint, 'enabled')
+if state == 'pending' and enabled == '1' then
   redis.call('ZREM', key('busy:' .. lane), id)
   redis.call('ZADD', key('due:' .. lane), ARGV[7], id)
+elseif state == 'pending' then
+  give_up(id, enabled, now, retention_ms) -- it was under way when its endpoint was released
 else
   finish_delivery(id, state, ARGV[5], now, retention_ms)
 end

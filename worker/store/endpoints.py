@@ -86,10 +86,10 @@ class Endpoints:
         found = await self._redis.hgetall(self._key("disabled"))  # type: ignore[misc]
         return {name.decode(): event_id.decode() for name, event_id in found.items()}
 
-    async def release(self, name: str) -> None:
-        """Give up what an endpoint that is off or deleted is owed."""
+    async def release(self, name: str, *, now: int | None = None) -> None:
+        """Give up what an endpoint that is off or deleted is owed, but for what is under way."""
         args = (name, RELEASED_PER_STEP, self._scripts.retention_ms)
-        while await self._scripts.run("release", *args):
+        while await self._scripts.run("release", *args, now=now):
             pass
 
     async def watchers(self) -> list[Endpoint]:
