@@ -54,7 +54,9 @@ class Desk:
         """Owe an endpoint an event; returns the delivery's ID."""
         self.tracked += 1
         known = await self.store.endpoints.get(to) if isinstance(to, str) else to
-        await self.store.trackers.track("luma", "luma", [(f"g-{self.tracked}", Terms(deadline_s=9))])
+        await self.store.trackers.track(
+            "luma", "luma", [(f"g-{self.tracked}", Terms(deadline_s=9))]
+        )
         claimed = await self.store.trackers.claim_one("luma", f"g-{self.tracked}", rate=None)
         done = replace(claimed.tracker, state=State.COMPLETED)  # type: ignore[union-attr]
         now = await self.store.now()

@@ -84,7 +84,14 @@ class Courier:
     async def drain(self, lane: str, stopping: asyncio.Event) -> bool:
         """Handle the deliveries due in a receiver's lane; True if a next drain must be started."""
         claim = partial(self._claim, lane)
-        drain = Drain(self._store, lane, claim, hands=ATTEMPTS_A_LANE, stopping=stopping)
+        drain = Drain(
+            self._store,
+            lane,
+            claim,
+            hands=ATTEMPTS_A_LANE,
+            stopping=stopping,
+            start=self._start,
+        )
         return await drain.run()
 
     async def _claim(self, lane: str, room: int) -> Claimed:
@@ -132,7 +139,8 @@ class Courier:
         try:
             async with asyncio.timeout(REFRESH_S):
                 return await self._refresh(delivery, body)
-        except TimeoutError:
+        except Exception as error:  # noqa: BLE001 - old assets are better than no webhook
+            telemetry.not_refreshed(delivery, error)
             return body
 
     def _verdict(self, delivery: Delivery, reply: Reply, now: int) -> DeliveryVerdict:
@@ -189,9 +197,12 @@ def settled(delivery: Delivery, verdict: DeliveryVerdict, *, now: int) -> Delive
 
 
 def _health_after(lane: str, endpoint: Endpoint, before: Health, reply: Reply, now: int) -> Health:
-    """Tell how a lane's origin is; a reply from where the endpoint has moved to says nothing."""
+    """Tell how a lane's origin is; a reply from where the endpoint has moved to says nothing.
+
+    But if that was the probe, the lane is let go: nobody else would end its hold.
+    """
     if events.lane_of(endpoint.url) != lane:
-        return before
+        return Health(version=before.version) if before.held_until else before
     return delivery_policy.receiver_health(before, reply, now=now, jitter=random.random())
 
 

@@ -42,16 +42,25 @@ class Drain:
         claim: claims work from it.
         hands: how many pieces are worked on at once.
         stopping: set when the process is about to end: nothing more is claimed.
+        start: starts the next drain; without it whoever runs this one has to.
     """
 
     def __init__(
-        self, store: Store, lane: str, claim: Claim, *, hands: int, stopping: asyncio.Event
+        self,
+        store: Store,
+        lane: str,
+        claim: Claim,
+        *,
+        hands: int,
+        stopping: asyncio.Event,
+        start: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._lane = lane
         self._claim = claim
         self._hands = hands
         self._stopping = stopping
+        self._start = start
         self._busy: set[asyncio.Task[None]] = set()
 
     async def run(self) -> bool:
@@ -67,6 +76,9 @@ class Drain:
                     if not await self._round(bell):
                         return False
             must_start = await self._store.lanes.hand_over(self._lane)
+            if must_start and self._start is not None and not self._stopping.is_set():
+                await self._start(self._lane)  # before waiting for what is in hand, which may hang
+                must_start = False
         except asyncio.CancelledError:
             self._let_go()
             raise

@@ -74,14 +74,21 @@ class Poller:
             telemetry.unknown_account(account)
             return False
         claim = partial(self._claim, account)
-        drain = Drain(self._store, lane, claim, hands=MAX_CONNECTIONS, stopping=stopping)
+        drain = Drain(
+            self._store,
+            lane,
+            claim,
+            hands=MAX_CONNECTIONS,
+            stopping=stopping,
+            start=self._start,
+        )
         return await drain.run()
 
     async def _claim(self, account: str, room: int) -> Claimed:
         rate = self._accounts[account].polls_per_second
         claimed = await self._store.trackers.claim(account, limit=room, rate=rate)
         looks = [partial(self._look, t, claimed.health, claimed.clock) for t in claimed.looks]
-        ends = [partial(self._end_unseen, t, claimed.clock) for t in claimed.blind]
+        ends = [partial(self._end_unseen, t, claimed.health, claimed.clock) for t in claimed.blind]
         return Claimed(claimed.clock, [*looks, *ends], claimed.wake_at)
 
     async def look_now(self, account: str, generation_id: str) -> None:
@@ -128,10 +135,11 @@ class Poller:
         if applied and (next_health.held_until or health.held_until):
             telemetry.held(tracker.account, next_health)
 
-    async def _end_unseen(self, tracker: Tracker, clock: Clock) -> None:
-        """End a tracker whose deadline has passed while its account is held."""
+    async def _end_unseen(self, tracker: Tracker, health: Health, clock: Clock) -> None:
+        """End a tracker whose deadline has passed while its account is held, saying why it is."""
         verdict = Finish(State.EXPIRED, Reason.DEADLINE)
         after = policy.apply(tracker, None, verdict, now=clock.now())
+        after = replace(after, last_error=health.detail or after.last_error)
         await self._settle(tracker, after, look=None, seen=None, health=None, now=clock.now())
 
     async def _settle(

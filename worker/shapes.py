@@ -79,9 +79,11 @@ def event_body(tracker: Tracker, type_: EventType, at: int) -> bytes:
 
 def has_expired(body: bytes, lifetime_s: float | None, now: int) -> bool:
     """Tell whether the assets in an event's bytes may have expired by now."""
+    if lifetime_s is None:
+        return False
     data = from_json(body)["data"]
     seen_at = data.get("seen_at")
-    if lifetime_s is None or not seen_at or not data.get("assets"):
+    if not seen_at or not data.get("assets"):
         return False
     return now / 1000 >= datetime.fromisoformat(seen_at).timestamp() + lifetime_s
 

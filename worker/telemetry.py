@@ -96,6 +96,11 @@ def attempted(*, delivery: Delivery, reply: Reply, verdict: DeliveryVerdict) -> 
     )
 
 
+def not_refreshed(delivery: Delivery, error: Exception) -> None:
+    """Write that a webhook goes out with the assets it was born with, which may have expired."""
+    _log.warning("assets not refreshed", delivery_id=delivery.id, error=type(error).__name__)
+
+
 def held(account: str, health: Health) -> None:
     """Write that an account's looks are held from now on, or no longer.
 

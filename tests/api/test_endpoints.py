@@ -295,6 +295,13 @@ async def test_only_so_many_secrets_sign(client: httpx.AsyncClient, house: House
     assert await signatures(house) == LIVE_SECRETS
 
 
+async def test_a_callback_url_has_no_secret_of_its_own_to_rotate(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    await owe(client, house, "g-1")
+    assert "deployment's own" in assert_problem(await client.post(f"{ANONYMOUS}/rotate"), 409)
+
+
 @pytest.mark.parametrize("overlap", [-1, 7 * 86400 + 1, "soon", None])
 async def test_an_overlap_that_cannot_be_is_refused(
     client: httpx.AsyncClient, overlap: object

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
@@ -144,13 +144,17 @@ class Office:
         return found[0]
 
     async def owe(
-        self, to: Endpoint | Receiver, *, seen_s_ago: float = 0, **headers: str
+        self,
+        to: Endpoint | Receiver,
+        *,
+        seen_s_ago: float = 0,
+        headers: Mapping[str, str] | None = None,
     ) -> Delivery:
         """Complete a generation whose event is owed to an endpoint, or to a bare callback URL."""
         endpoint = events.anonymous(to.url) if isinstance(to, Receiver) else to
         self.tracked += 1
         name, now = f"g-{self.tracked}", await self.store.now()
-        terms = Terms(deadline_s=60, headers=headers)
+        terms = Terms(deadline_s=60, headers=headers or {})
         await self.store.trackers.track("luma", "luma", [(name, terms)])
         claimed = await self.store.trackers.claim_one("luma", name, rate=None)
         done = replace(

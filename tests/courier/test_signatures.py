@@ -123,7 +123,7 @@ async def test_the_headers_of_the_endpoint_and_of_the_tracker_go_along(
     shop = await office.endpoint(
         "shop", receiver.url, headers={"x-shop": "1", "x-tenant": "by default"}
     )
-    await office.owe(shop, **{"x-tenant": "7", "x-order": "9"})
+    await office.owe(shop, headers={"x-tenant": "7", "x-order": "9"})
 
     await office.drain(receiver.lane)
 
@@ -137,7 +137,7 @@ async def test_no_header_of_an_endpoint_replaces_one_of_ours(
     office: Office, receiver: Receiver, name: str
 ) -> None:
     shop = await office.endpoint("shop", receiver.url, headers={name: "forged"})
-    owed = await office.owe(shop, **{name: "forged"})
+    owed = await office.owe(shop, headers={name: "forged"})
 
     await office.drain(receiver.lane)
 

@@ -20,7 +20,7 @@ LONG_MS = round(FAILING_S * 1000) + 1000
 
 async def has_failed_for_long(office: Office, name: str) -> None:
     since = await office.store.now() - LONG_MS
-    await office.redis.hset(f"test:endpoint:{name}", "failing_since", since)
+    await office.redis.hset(f"test:endpoint:{name}", "failing_since", str(since))
 
 
 async def test_a_410_switches_the_endpoint_off_and_what_it_is_owed_is_given_up(

@@ -107,12 +107,7 @@ async def test_an_event_that_is_owed_to_nobody_is_on_the_stream_and_ends(
     assert await end(store, "g-1", owed=False) == ""
 
     ((_, entry),) = await redis.xrange("test:events")
-    assert entry == {
-        b"event_id": b"evt_g-1",
-        b"type": b"generation.completed",
-        b"account": b"luma",
-        b"generation_id": b"g-1",
-    }
+    assert set(entry.values()) == {b"evt_g-1", b"generation.completed", b"luma", b"g-1"}
     assert await store.deliveries.ids(list(DeliveryState), before=None, limit=5) == []
     assert await redis.pttl("test:event:evt_g-1") > 0
 

@@ -129,7 +129,7 @@ async def test_an_endpoint_that_is_switched_on_again_begins_without_a_past(
     store: Store, redis: Redis
 ) -> None:
     await put(store, enabled=False)
-    await redis.hset("test:endpoint:orders", "failing_since", T)  # type: ignore[misc]
+    await redis.hset("test:endpoint:orders", "failing_since", str(T))  # type: ignore[misc]
 
     on, _ = await put(store, enabled=True)
 

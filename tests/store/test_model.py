@@ -28,7 +28,7 @@ POLL, POST = "poll:luma", "post:https://hooks.example.com:443"
 
 names = st.sampled_from(["a", "b:c"])
 deadlines = st.sampled_from([20.0, 400.0])
-pauses = st.sampled_from([0, 1000, 7000, LEASE_MS, 150_000])
+pauses = st.sampled_from([0, 1000, LEASE_MS, 60_000])
 outcomes = st.sampled_from(
     [State.TRACKING, State.TRACKING, State.COMPLETED, State.FAILED, State.EXPIRED]
 )

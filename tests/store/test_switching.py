@@ -184,14 +184,6 @@ async def test_what_is_born_for_an_endpoint_that_is_off_is_kept_for_recovery(
     assert not await redis.exists(f"test:due:{LANE}", "test:lanes", f"test:drain:{LANE}")
 
 
-async def test_what_is_born_for_a_deleted_endpoint_is_discarded(store: Store) -> None:
-    await store.endpoints.drop("orders")
-
-    assert await owe(store, "1") == ""
-
-    assert (await get(store, "1")).state is DeliveryState.DISCARDED
-
-
 @pytest.mark.parametrize(("how", "ended"), [("off", "exhausted"), ("deleted", "discarded")])
 async def test_what_was_under_way_then_and_failed_is_not_tried_again(
     store: Store, redis: Redis, how: str, ended: str
@@ -296,10 +288,17 @@ async def test_the_first_failure_is_remembered_until_a_success(store: Store) -> 
         return (await endpoint(store)).failing_since
 
     assert await attempt(DeliveryState.DELIVERED, now=T) is None
-    assert await attempt(DeliveryState.EXHAUSTED, now=T + 1) == T + 1
+    assert await attempt(DeliveryState.PENDING, now=T + 1) == T + 1
     assert await attempt(DeliveryState.EXHAUSTED, now=T + 2) == T + 1
     assert await attempt(DeliveryState.DELIVERED, now=T + 3) is None
     assert await attempt(DeliveryState.PENDING, now=T + 4) == T + 4
+
+
+async def test_an_endpoint_that_is_owed_nothing_more_is_not_failing(store: Store) -> None:
+    """A quiet month after one exhausted delivery is not a month of failures."""
+    await owe(store, "1", now=T)
+    await settle(store, (await claim(store, now=T))[0], DeliveryState.EXHAUSTED, now=T)
+    assert (await endpoint(store)).failing_since is None
 
 
 # --- who is told ----------------------------------------------------------------------------------
@@ -325,8 +324,7 @@ async def test_an_event_that_others_are_told_of_stays_until_all_have_it(
 ) -> None:
     await owe(store, "1")
     await settle(store, (await claim(store))[0], DeliveryState.EXHAUSTED, off=GONE)
-    told = replace(owed("told", endpoint="url_a"), event_id="evt_off")
-    await store.endpoints.owe(told, LANE)
+    await store.endpoints.owe(replace(owed("2", endpoint="url_a"), event_id="evt_off"), LANE)
     assert await redis.pttl("test:event:evt_off") == -1
 
     now = await store.now()

@@ -41,7 +41,7 @@ _PROBLEMS = {
     401: "A key is needed, or this one is not known.",
     403: "This key may only read.",
     404: "There is no such thing, or no longer.",
-    409: "It has other settings, is over, or is off: `detail` says which.",
+    409: "It has other settings, is over, is off, or has no secret: `detail` says which.",
     413: f"The body is over {MAX_BODY_BYTES} bytes.",
     422: "`field` cannot be used; `detail` says why.",
     500: "A fault of Dreamhook, which its log describes.",

@@ -96,7 +96,7 @@ async def delete_endpoint(request: Request, name: str) -> Response:
     summary="Make a new secret",
     responses={
         200: answer(schemas.EndpointAndSecret, "The new secret is shown this once."),
-        **problems(404, 413, 422),
+        **problems(404, 409, 413, 422),
     },
     openapi_extra={"requestBody": ROTATE_BODY},
 )

@@ -42,12 +42,19 @@ local function health_of(lane)
 end
 
 -- Write the health that ARGV holds from `first` (version, reason, streak, held_until, detail), if
--- it was concluded from the version that stands; '' = there is nothing to write. A receiver's is
+-- it was concluded from the version that stands, or asks for a longer hold than that does: of two
+-- answers at once no error may make a 429 unheard. '' = there is nothing to write. A receiver's is
 -- forgotten after a day, so that receivers of long ago cost nothing.
 local function settle_health(lane, first)
   local card = key('card:' .. lane)
   local version = ARGV[first]
-  if version == '' or tonumber(redis.call('HGET', card, 'version') or 0) ~= tonumber(version) then
+  if version == '' then
+    return
+  end
+  local known = redis.call('HMGET', card, 'version', 'held_until')
+  local is_stale = tonumber(known[1] or 0) ~= tonumber(version)
+  local asks_to_wait = ARGV[first + 1] ~= '' and ARGV[first + 1] ~= 'unreachable'
+  if is_stale and not (asks_to_wait and tonumber(ARGV[first + 3]) > tonumber(known[2] or 0)) then
     return
   end
   redis.call('HINCRBY', card, 'version', 1)

@@ -36,6 +36,9 @@ local function finish_delivery(id, state, reason, now, retention_ms)
     redis.call('PEXPIRE', event, retention_ms)
   end
   local endpoint = key('endpoint:' .. name)
+  if redis.call('EXISTS', key('owed:' .. name)) == 0 then
+    redis.call('HDEL', endpoint, 'failing_since') -- a quiet spell is no failure
+  end
   if name:find(ANONYMOUS) and redis.call('EXISTS', key('owed:' .. name)) == 0
     and redis.call('HEXISTS', endpoint, 'put') == 0 then
     redis.call('PEXPIRE', endpoint, retention_ms)
