@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from worker import requests
 from worker.api import schemas
 from worker.model import HealthReason, Missing, Refused, rfc3339
 from worker.service import RECHECK_S
@@ -17,12 +16,6 @@ from worker.service import RECHECK_S
 from .conftest import COMPLETED, DREAMING, HOOK, House, assert_problem
 
 TRACKER = "/v1/trackers/luma/g-1"
-
-
-async def names(client: httpx.AsyncClient, query: str) -> list[str]:
-    answer = await client.get(f"/v1/trackers?{query}")
-    assert answer.status_code == 200, answer.text
-    return [item["generation_id"] for item in answer.json()["items"]]
 
 
 # --- track --------------------------------------------------------------------------------------
@@ -171,6 +164,16 @@ async def test_no_account_name_reaches_into_another_account(client: httpx.AsyncC
     assert_problem(await client.get("/v1/trackers/luma:x/g-1"), 404)
     assert_problem(await client.delete("/v1/trackers/luma:x/g-1"), 404)
     assert_problem(await client.post("/v1/trackers/luma:x/g-1/poll"), 404)
+
+
+async def test_an_account_that_is_held_can_still_be_tracked_in(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    await client.put("/v1/trackers/luma/g-0")
+    await house.look("g-0", Refused("401"))
+    [health] = await house.store.lanes.health(["poll:luma"])
+    assert health.reason is HealthReason.CREDENTIALS
+    assert (await client.put(TRACKER)).status_code == 202
 
 
 # --- get ----------------------------------------------------------------------------------------
@@ -324,168 +327,3 @@ async def test_the_timeline_tells_it_in_order(client: httpx.AsyncClient, house: 
 
 async def test_what_is_not_tracked_has_no_timeline(client: httpx.AsyncClient) -> None:
     assert_problem(await client.get(f"{TRACKER}/timeline"), 404)
-
-
-# --- lists --------------------------------------------------------------------------------------
-
-
-async def test_a_list_begins_with_the_newest(client: httpx.AsyncClient) -> None:
-    for name in ("g-1", "g-2", "g-3"):
-        await client.put(f"/v1/trackers/luma/{name}")
-    answer = await client.get("/v1/trackers")
-    page = schemas.TrackerPage.model_validate_json(answer.content)
-    assert [each.generation_id for each in page.items] == ["g-3", "g-2", "g-1"]
-    assert page.next_cursor is None
-
-
-async def test_an_empty_list_is_a_list(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/v1/trackers")
-    assert answer.json() == {"items": [], "next_cursor": None}
-
-
-async def test_the_pages_make_up_the_list(client: httpx.AsyncClient) -> None:
-    for n in range(5):
-        await client.put(f"/v1/trackers/{'luma' if n % 2 else 'other'}/g-{n}")
-    seen, params = [], {"limit": "2"}
-    while True:
-        page = (await client.get("/v1/trackers", params=params)).json()
-        assert len(page["items"]) <= 2
-        seen += [each["generation_id"] for each in page["items"]]
-        if page["next_cursor"] is None:
-            break
-        params["cursor"] = page["next_cursor"]
-    assert seen == ["g-4", "g-3", "g-2", "g-1", "g-0"]
-
-
-async def test_a_list_can_be_filtered(client: httpx.AsyncClient, house: House) -> None:
-    for name in ("g-1", "g-2"):
-        await client.put(f"/v1/trackers/luma/{name}")
-    await client.put("/v1/trackers/other/g-3")
-    await house.look("g-1", COMPLETED)
-    assert await names(client, "state=completed") == ["g-1"]
-    assert await names(client, "account=other") == ["g-3"]
-    assert await names(client, "model=ray-2") == ["g-1"]
-    assert await names(client, "account=luma&state=tracking&model=ray-2") == []
-
-
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("state=done", "state"),
-        ("limit=0", "limit"),
-        ("limit=1001", "limit"),
-        ("limit=many", "limit"),
-        ("cursor=!", "cursor"),
-        ("cursor=", "cursor"),
-        ("staet=failed", "staet"),
-    ],
-)
-async def test_a_parameter_that_cannot_be_used_is_named(
-    client: httpx.AsyncClient, query: str, field: str
-) -> None:
-    assert_problem(await client.get(f"/v1/trackers?{query}"), 422, field)
-
-
-async def test_all_bad_parameters_are_named_at_once(client: httpx.AsyncClient) -> None:
-    problem = (await client.get("/v1/trackers?limit=0&state=done")).json()
-    assert {each["field"] for each in problem["errors"]} == {"limit", "state"}
-
-
-async def test_a_list_of_an_unknown_account_is_refused(client: httpx.AsyncClient) -> None:
-    assert_problem(await client.get("/v1/trackers?account=nobody"), 404)
-
-
-# --- many at once -------------------------------------------------------------------------------
-
-
-async def outcomes(client: httpx.AsyncClient, items: list[Any]) -> list[dict[str, Any]]:
-    answer = await client.post("/v1/trackers", json={"trackers": items})
-    assert answer.status_code == 200, answer.text
-    schemas.Outcomes.model_validate_json(answer.content)
-    results: list[dict[str, Any]] = answer.json()["results"]
-    return results
-
-
-async def test_every_item_has_its_own_outcome(client: httpx.AsyncClient) -> None:
-    await client.put("/v1/trackers/luma/same")
-    await client.put("/v1/trackers/luma/other")
-    results = await outcomes(
-        client,
-        [
-            {"account": "luma", "generation_id": "new", "callback_url": HOOK},
-            {"account": "luma", "generation_id": "same"},
-            {"account": "luma", "generation_id": "other", "deadline_s": 60},
-            {"account": "nobody", "generation_id": "g"},
-            {"account": "luma", "generation_id": "a b"},
-            {"account": "luma", "generation_id": "g", "deadline_s": 0},
-            {"account": "other", "generation_id": "new"},
-        ],
-    )
-    assert [each["status"] for each in results] == [202, 200, 409, 404, 422, 422, 202]
-    assert [each["generation_id"] for each in results] == [
-        *("new", "same", "other", "g", "a b", "g", "new")
-    ]
-    assert [each["error"]["status"] for each in results[2:6]] == [409, 404, 422, 422]
-    assert results[5]["error"]["field"] == "deadline_s"
-    assert (await client.get("/v1/trackers/luma/new")).json() == results[0]["tracker"]
-    assert_problem(await client.get("/v1/trackers/luma/g"), 404)
-
-
-@pytest.mark.parametrize("item", [None, 5, "g-1", [], [{}], {}, {"account": 5}, {"account": {}}])
-async def test_an_item_of_any_kind_has_an_outcome(client: httpx.AsyncClient, item: Any) -> None:
-    good = {"account": "luma", "generation_id": "g-1"}
-    bad, tracked = await outcomes(client, [item, good])
-    assert (bad["account"], bad["generation_id"], bad["status"]) == (None, None, 422)
-    assert tracked["status"] == 202
-
-
-async def test_the_same_id_twice_in_one_call_is_one_tracker(client: httpx.AsyncClient) -> None:
-    item = {"account": "luma", "generation_id": "g-1"}
-    results = await outcomes(client, [item, item, {**item, "deadline_s": 60}])
-    assert [each["status"] for each in results] == [202, 200, 409]
-    assert await names(client, "") == ["g-1"]
-
-
-async def test_none_at_all_is_no_mistake(client: httpx.AsyncClient) -> None:
-    assert await outcomes(client, []) == []
-
-
-async def test_a_thousand_can_be_tracked_at_once(client: httpx.AsyncClient) -> None:
-    items = [{"account": "luma", "generation_id": f"g-{n}"} for n in range(requests.MAX_BATCH)]
-    assert {each["status"] for each in await outcomes(client, items)} == {202}
-    assert (await client.get("/v1/stats")).json()["trackers"]["tracking"] == requests.MAX_BATCH
-
-
-async def test_more_than_a_thousand_cannot(client: httpx.AsyncClient) -> None:
-    items = [{"account": "luma", "generation_id": f"g-{n}"} for n in range(requests.MAX_BATCH + 1)]
-    answer = await client.post("/v1/trackers", json={"trackers": items})
-    assert "1000" in assert_problem(answer, 422, "trackers")
-    assert await names(client, "") == []
-
-
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        (b'{"trackers": {}}', "trackers"),
-        (b'{"trackers": null}', "trackers"),
-        (b'{"trackers": [], "more": 1}', "more"),
-        (b"{}", "trackers"),
-        (b"[]", "body"),
-        (b"", "body"),
-        (b"{", "body"),
-    ],
-)
-async def test_a_call_without_a_list_is_refused(
-    client: httpx.AsyncClient, body: bytes, field: str
-) -> None:
-    assert_problem(await client.post("/v1/trackers", content=body), 422, field)
-
-
-async def test_an_account_that_is_held_can_still_be_tracked_in(
-    client: httpx.AsyncClient, house: House
-) -> None:
-    await client.put("/v1/trackers/luma/g-0")
-    await house.look("g-0", Refused("401"))
-    [health] = await house.store.lanes.health(["poll:luma"])
-    assert health.reason is HealthReason.CREDENTIALS
-    assert (await client.put(TRACKER)).status_code == 202
