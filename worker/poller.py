@@ -78,7 +78,7 @@ class Poller:
             self._store,
             lane,
             claim,
-            hands=MAX_CONNECTIONS,
+            hands=LOOKS_AT_ONCE,
             stopping=stopping,
             start=self._start,
         )
@@ -127,7 +127,6 @@ class Poller:
             tracker,
             after,
             look=_look_entry(answer, now, took_ms),
-            seen=answer if isinstance(answer, Seen) else None,
             health=None if next_health == health else next_health,
             now=now,
         )
@@ -140,7 +139,7 @@ class Poller:
         verdict = Finish(State.EXPIRED, Reason.DEADLINE)
         after = policy.apply(tracker, None, verdict, now=clock.now())
         after = replace(after, last_error=health.detail or after.last_error)
-        await self._settle(tracker, after, look=None, seen=None, health=None, now=clock.now())
+        await self._settle(tracker, after, look=None, health=None, now=clock.now())
 
     async def _settle(
         self,
@@ -148,7 +147,6 @@ class Poller:
         after: Tracker,
         *,
         look: Entry | None,
-        seen: Seen | None,
         health: Health | None,
         now: int,
     ) -> bool:
@@ -158,12 +156,10 @@ class Poller:
         event = None
         type_ = shapes.event_after(before, after)
         if type_ is not None:
-            known = after if seen else await self._with_generation(after)
-            event = events.about_tracker(known, type_, await self._endpoint(known), now)
+            event = events.about_tracker(after, type_, await self._endpoint(after), now)
             entries.append(Entry(now, "event", {"type": type_, "event_id": event.id}))
         applied, lane = await self._store.trackers.settle(
             after,
-            generation=seen.generation if seen else None,
             health=health,
             entries=entries,
             event=event,
@@ -195,11 +191,6 @@ class Poller:
             return body
         known = await self._store.trackers.get(delivery.account, delivery.generation_id)
         return shapes.refreshed(body, known) if known and known.seen_at else body
-
-    async def _with_generation(self, tracker: Tracker) -> Tracker:
-        """Add what the provider last showed, for the event of a tracker that ends unseen."""
-        kept = await self._store.trackers.get(tracker.account, tracker.generation_id)
-        return replace(tracker, generation=kept.generation if kept else None)
 
 
 def _look_entry(answer: Answer, now: int, took_ms: int) -> Entry:

@@ -8,10 +8,9 @@ from fastapi import Query, Request, Response
 
 from worker.api import schemas
 from worker.api.openapi import ENDPOINT_BODY, RECOVER_BODY, ROTATE_BODY, answer, problems
-from worker.api.routing import json_answer, page_answer, router
+from worker.api.routing import json_answer, page_answer, router, service_of
 from worker.endpoints import Endpoints
 from worker.requests import EndpointRequest, RecoverRequest, RotateRequest, parse
-from worker.service import Service
 
 _HOLDS_A_SECRET = {"Cache-Control": "no-store"}
 
@@ -22,11 +21,6 @@ deliveries = router("deliveries")
 def _endpoints(request: Request) -> Endpoints:
     found: Endpoints = request.app.state.endpoints
     return found
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
 
 
 # --- endpoints ----------------------------------------------------------------------------------
@@ -151,7 +145,7 @@ async def list_deliveries(
     request: Request, query: Annotated[schemas.DeliveriesQuery, Query()]
 ) -> Response:
     """List them, newest first. A page may hold fewer than `limit`; `next_cursor` tells the end."""
-    return page_answer(await _service(request).list_deliveries(**query.model_dump()))
+    return page_answer(await service_of(request).list_deliveries(**query.model_dump()))
 
 
 @deliveries.get(
@@ -161,7 +155,7 @@ async def list_deliveries(
 )
 async def get_delivery(request: Request, delivery_id: str) -> Response:
     """Get what is owed, and the attempts so far."""
-    return json_answer(await _service(request).delivery(delivery_id))
+    return json_answer(await service_of(request).delivery(delivery_id))
 
 
 @deliveries.post(

@@ -12,11 +12,11 @@ from worker.api import schemas
 from worker.api.gate import READ_ONLY
 from worker.api.openapi import BATCH_BODY, TRACK_BODY, TRACKER_PATH, answer, problems
 from worker.api.problems import Problem, problem_of
-from worker.api.routing import RawRoute, json_answer, page_answer, router
+from worker.api.routing import RawRoute, json_answer, page_answer, router, service_of
 from worker.errors import ConfigurationError, UnavailableError
 from worker.model import JsonObject
 from worker.requests import TrackRequest, parse
-from worker.service import Outcome, Service, Tracked
+from worker.service import Outcome, Tracked
 
 READY_WITHIN_S = 3.0
 """Whoever asks whether we are ready asks often, and does not wait long for the answer."""
@@ -25,11 +25,6 @@ READY_WITHIN_S = 3.0
 busy = router("trackers", RawRoute)
 trackers = router("trackers")
 status = router("status")
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
 
 
 # --- trackers -----------------------------------------------------------------------------------
@@ -55,7 +50,7 @@ async def track(request: Request) -> Response:
     account = request.path_params["account"]
     generation_id = request.path_params["generation_id"]
     wanted = parse(TrackRequest, await request.body() or b"{}")
-    tracked = await _service(request).track(account, generation_id, wanted)
+    tracked = await service_of(request).track(account, generation_id, wanted)
     shape = shapes.tracker_shape(tracked.tracker)
     if not tracked.created:
         return json_answer(shape)
@@ -74,7 +69,7 @@ async def track(request: Request) -> Response:
 async def track_many(request: Request) -> Response:
     """Track many in one call. Each item has an outcome of its own; a bad one harms no other."""
     items = parse(schemas.LooseBatch, await request.body()).trackers
-    outcomes = await _service(request).track_many(items)
+    outcomes = await service_of(request).track_many(items)
     results = [_result(item, each) for item, each in zip(items, outcomes, strict=True)]
     return json_answer({"results": results})
 
@@ -107,7 +102,7 @@ async def get_tracker(
     query: Annotated[schemas.TrackerQuery, Query()],
 ) -> Response:
     """Get it as it stands, or as soon as it is over, or with what the provider says now."""
-    service = _service(request)
+    service = service_of(request)
     if query.fresh:
         if getattr(request.state, READ_ONLY, False):
             return Problem(403, "fresh: this key may only read; leave fresh out.").response()
@@ -124,7 +119,7 @@ async def list_trackers(
     request: Request, query: Annotated[schemas.TrackersQuery, Query()]
 ) -> Response:
     """List them, newest first. A page may hold fewer than `limit`; `next_cursor` tells the end."""
-    return page_answer(await _service(request).list_trackers(**query.model_dump()))
+    return page_answer(await service_of(request).list_trackers(**query.model_dump()))
 
 
 @trackers.delete(
@@ -134,7 +129,9 @@ async def list_trackers(
 )
 async def cancel(request: Request, account: str, generation_id: str) -> Response:
     """Stop tracking, without an event. What is over stays as it is; the generation goes on."""
-    return json_answer(shapes.tracker_shape(await _service(request).cancel(account, generation_id)))
+    return json_answer(
+        shapes.tracker_shape(await service_of(request).cancel(account, generation_id))
+    )
 
 
 @trackers.post(
@@ -148,7 +145,7 @@ async def cancel(request: Request, account: str, generation_id: str) -> Response
 )
 async def poll(request: Request, account: str, generation_id: str) -> Response:
     """Make the next look due now, within the account's budget."""
-    tracker = await _service(request).poll(account, generation_id)
+    tracker = await service_of(request).poll(account, generation_id)
     return json_answer(shapes.tracker_shape(tracker), 202)
 
 
@@ -159,7 +156,7 @@ async def poll(request: Request, account: str, generation_id: str) -> Response:
 )
 async def timeline(request: Request, account: str, generation_id: str) -> Response:
     """List looks, changes, events and attempts in the order they happened."""
-    return json_answer({"items": await _service(request).timeline(account, generation_id)})
+    return json_answer({"items": await service_of(request).timeline(account, generation_id)})
 
 
 # --- how it is doing ----------------------------------------------------------------------------
@@ -168,13 +165,13 @@ async def timeline(request: Request, account: str, generation_id: str) -> Respon
 @status.get("/v1/stats", summary="Figures", responses={200: answer(schemas.Stats)})
 async def stats(request: Request) -> Response:
     """Count trackers and deliveries by state, and say how late the work is."""
-    return json_answer(await _service(request).stats())
+    return json_answer(await service_of(request).stats())
 
 
 @status.get("/v1/accounts", summary="Accounts", responses={200: answer(schemas.Accounts)})
 async def accounts(request: Request) -> Response:
     """Tell how each account is doing."""
-    return json_answer({"items": await _service(request).accounts()})
+    return json_answer({"items": await service_of(request).accounts()})
 
 
 @status.get("/healthz", summary="Alive?", responses={200: answer(schemas.Alive)})
@@ -193,7 +190,7 @@ async def healthz() -> Response:
 )
 async def readyz(request: Request) -> Response:
     """Say whether the work can be done. Warnings (rejected credentials) do not stand in the way."""
-    service, warnings, found = _service(request), list[str](), list[str]()
+    service, warnings, found = service_of(request), list[str](), list[str]()
     try:
         async with asyncio.timeout(READY_WITHIN_S):
             await service.check()

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic_core import to_json
 
 from worker.paging import Page
+from worker.service import Service
 
 
 class RawRoute(APIRoute):
@@ -25,6 +26,12 @@ def router(tag: str, route_class: type[APIRoute] = APIRoute) -> APIRouter:
     return APIRouter(
         tags=[tag], route_class=route_class, generate_unique_id_function=lambda route: route.name
     )
+
+
+def service_of(request: Request) -> Service:
+    """Get the use cases that the application was made with."""
+    service: Service = request.app.state.service
+    return service
 
 
 def json_answer(
