@@ -311,3 +311,34 @@ async def test_work_of_a_drain_outlives_its_time_and_its_lease_without_harm(
 
     assert lane.taken == ["g-1", "g-1"]
     assert await lane.left() == 0
+
+
+async def test_a_lane_is_handed_over_before_waiting_for_work_that_hangs(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else nobody would work in the lane for as long as one receiver is slow."""
+    monkeypatch.setattr(drain, "BUDGET_S", 0.05)
+    started, may_end = asyncio.Event(), asyncio.Event()
+
+    async def start(name: str) -> None:
+        assert name == LANE
+        started.set()
+
+    async def hang(tracker: Tracker) -> None:
+        await may_end.wait()
+        await lane.finish(tracker)
+
+    async def claim(room: int) -> Claimed:
+        claimed = await lane.store.trackers.claim("luma", limit=min(room, 1), rate=1000)
+        work = [partial(hang, each) for each in claimed.looks]
+        return Claimed(claimed.clock, work, claimed.wake_at)
+
+    await lane.track("g-1", "g-2")
+    running_ = asyncio.create_task(
+        drain.Drain(lane.store, LANE, claim, hands=1, stopping=lane.stopping, start=start).run()
+    )
+    async with asyncio.timeout(5):
+        await started.wait()
+    assert not running_.done()
+    may_end.set()
+    assert await running_ is False

@@ -550,6 +550,19 @@ async def test_a_tracker_ends_at_its_deadline_though_the_account_is_held(desk: D
     assert (await desk.health()).reason is HealthReason.CREDENTIALS
 
 
+async def test_what_ends_unseen_says_why_its_account_was_held(desk: Desk) -> None:
+    desk.provider.answers = [Refused("401 Unauthorized")]
+    await desk.track("g-1")
+    await desk.drain()
+    await desk.track("g-2", deadline_s=0.05)
+    async with asyncio.timeout(5):
+        while (await desk.tracker("g-2")).state is State.TRACKING:
+            await desk.drain()
+
+    assert desk.provider.asked == ["g-1"]
+    assert (await desk.tracker("g-2")).last_error == "401 Unauthorized"
+
+
 async def test_an_account_that_is_no_longer_configured_keeps_its_trackers(desk: Desk) -> None:
     await desk.store.trackers.track("other", "luma", [("g-1", Terms(deadline_s=60))])
 

@@ -108,3 +108,20 @@ async def test_an_origin_is_not_blamed_for_the_trouble_of_another(
 
     assert len(after.got) == 1
     assert (await office.health(before.lane)).streak == 0
+
+
+async def test_a_probe_that_went_elsewhere_lets_its_lane_go(
+    office: Office, receivers: list[Receiver]
+) -> None:
+    """What a dead origin's endpoint was owed does not trickle to its new home, one a lease."""
+    before, after, *_ = receivers
+    shop = await office.endpoint("shop", before.url)
+    for _ in range(5):
+        await office.owe(shop)
+    over = {"reason": "unreachable", "streak": 3, "held_until": 1, "detail": "", "version": 1}
+    await office.redis.hset(f"test:card:{before.lane}", mapping=over)
+    await office.endpoints.put("shop", EndpointRequest(url=after.url))
+
+    await office.drain(before.lane)
+
+    assert len(after.got) == 5

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from tests.courier.conftest import ASSETS, Office, Receiver, answer
 from worker import courier
-from worker.model import Account, Answer, Progress, Seen, State, Throttled, Trouble
+from worker.model import Account, Answer, Delivery, Progress, Seen, State, Throttled, Trouble
 from worker.poller import Poller
 
 LIFETIME_S = 3600.0
@@ -179,3 +179,16 @@ async def test_a_test_event_needs_no_look(
     await office.drain(receiver.lane)
 
     assert (len(receiver.got), provider.asked) == (1, [])
+
+
+async def test_whatever_goes_wrong_with_a_refresh_the_webhook_goes_out(
+    office: Office, receiver: Receiver
+) -> None:
+    async def broken(_delivery: Delivery, _body: bytes) -> bytes:
+        raise ValueError("nested too deep")
+
+    office.refresh = broken
+
+    born = await post_late(office, receiver, refresh_assets=True)
+
+    assert [body for _, body in receiver.got] == [born]

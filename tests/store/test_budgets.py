@@ -211,6 +211,20 @@ async def test_an_answer_to_an_old_look_says_nothing_new_about_the_account(store
     assert await store.lanes.health(["poll:luma"]) == [replace(HELD, version=1)]
 
 
+async def test_a_429_is_heard_though_another_answer_of_the_same_claim_came_first(
+    store: Store,
+) -> None:
+    await track(store, "g-1", "g-2")
+    looks = (await claim(store)).looks
+    blip = Health(reason=HealthReason.UNREACHABLE, streak=1, detail="502")
+    await answer(store, looks[0], blip, now=T)
+    await answer(store, looks[1], HELD, now=T)
+
+    (health,) = await store.lanes.health(["poll:luma"])
+
+    assert (health.reason, health.held_until) == (HealthReason.THROTTLED, AFTER)
+
+
 async def test_an_answer_tells_about_the_account_though_its_tracker_was_canceled(
     store: Store,
 ) -> None:
