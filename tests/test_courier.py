@@ -59,7 +59,11 @@ class Receiver:
     _busy: int = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()  # whoever called was stopped before he had said anything
+            return
         lines = (line.partition(": ") for line in head.split("\r\n")[1:] if line)
         headers = {name: value for name, _, value in lines}
         said = self.answers[min(len(self.got), len(self.answers) - 1)]

@@ -41,7 +41,11 @@ class Receiver:
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()  # whoever called was stopped before he had said anything
+            return
         headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
         status = self.statuses[min(len(self.got), len(self.statuses) - 1)]
         self.got.append((headers, await reader.readexactly(int(headers["content-length"]))))
