@@ -6,6 +6,7 @@ URL asks here, so that what was judged is what is called.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -147,6 +148,7 @@ _ESCAPED_IN_QUERY = frozenset('"<>')
 _ESCAPED_IN_PATH = _ESCAPED_IN_QUERY | frozenset("`{}")
 
 
+@functools.lru_cache(maxsize=4096)  # each attempt asks for the same few again
 def parse(url: str, field: str = "callback_url") -> Address:
     """Take a webhook URL apart, once and strictly.
 
@@ -330,9 +332,9 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
             raise InvalidInputError("headers", f"{name[:64]!r} {fault}")
         checked[name.lower()] = value.strip(" \t")
     if len(checked) > HEADERS_LIMIT:
-        raise InvalidInputError("headers", f"these are over {HEADERS_LIMIT}; send fewer")
+        raise InvalidInputError("headers", f"there are over {HEADERS_LIMIT}; send fewer")
     if sum(map(len, (*checked, *checked.values()))) > HEADERS_TOTAL_LIMIT:
-        raise InvalidInputError("headers", f"over {HEADERS_TOTAL_LIMIT} bytes in all; send less")
+        raise InvalidInputError("headers", f"they hold over {HEADERS_TOTAL_LIMIT} bytes; send less")
     return checked
 
 
