@@ -1,6 +1,6 @@
 # Two commands need nothing but Python 3.11 or newer: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock bench clean
+.PHONY: help demo test check format lock bench screenshots clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## See it work: three generations, three webhooks, then it stays up (ONCE=1: ends)
 	@$(BIN)/dreamhook demo $(if $(ONCE),--once)
@@ -30,6 +30,9 @@ bench: $(VENV)/.dev ## Run the benchmarks (minutes)
 	$(BIN)/python -m bench.registrations
 	$(BIN)/python -m bench.latency
 	$(BIN)/python -m bench.memory
+
+screenshots: $(VENV)/.dev ## Draw the pictures of the dashboard anew (needs Chromium)
+	$(BIN)/python -m tests.web.screenshots
 
 lock: $(VENV)/.dev ## Pin the requirements anew
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml requirements.in -o requirements.lock
