@@ -1,7 +1,8 @@
 """What Dreamhook says about itself: one line for each look, each attempt and each hold.
 
 Each kind of line is written by one function, so its fields are the same everywhere. A line holds
-no secret: of a receiver's URL it has the origin alone, since people put tokens into paths.
+no secret: of a receiver's URL it has the origin alone, since people put tokens into paths. The same
+functions count, for this process, what the metrics of the deployment are made of.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections import Counter
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
 import structlog
 
+from worker import figures, tracing
 from worker.model import (
     Answer,
+    Delivered,
     Delivery,
     DeliveryVerdict,
     Health,
@@ -38,19 +42,39 @@ _DETAIL_LIMIT = 500
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("dreamhook")
 
+_counts: Counter[str] = Counter()
+
+
+def take_counts() -> Counter[str]:
+    """Hand over what was counted since the last time, under the fields of `worker.figures`."""
+    global _counts
+    taken, _counts = _counts, Counter()
+    return taken
+
 
 # --- the lines ------------------------------------------------------------------------------------
 
 
-def looked(*, tracker: Tracker, answer: Answer, verdict: Verdict, duration_ms: int) -> None:
-    """Write the line of one look that covered `tracker`.
+def looked(
+    *,
+    tracker: Tracker,
+    answer: Answer,
+    verdict: Verdict,
+    duration_ms: int,
+    late_ms: int | None = None,
+) -> None:
+    """Write the line of one look that covered `tracker`, and count it.
 
     Args:
         tracker: As it is after the look.
         answer: What the provider answered.
         verdict: What that meant for the tracker.
         duration_ms: How long the provider took.
+        late_ms: From when the look was due to its start; None if it was asked for out of turn.
     """
+    _counts[figures.LOOKS.times(tracker.account, _word(answer))] += 1
+    if late_ms is not None:
+        _counts.update(figures.LOOK_LATENESS.took(late_ms / 1000, tracker.account))
     _log.info(
         "look",
         account=tracker.account,
@@ -64,11 +88,22 @@ def looked(*, tracker: Tracker, answer: Answer, verdict: Verdict, duration_ms: i
         polls=tracker.polls,
         next_poll_at=rfc3339(tracker.next_poll_at),
         duration_ms=duration_ms,
+        trace_id=tracing.trace_id(tracker.traceparent),
     )
 
 
+def requested(account: str, call: Literal["get", "list"], *, duration_ms: int) -> None:
+    """Count a request to a provider, for one generation or for a page of many."""
+    _counts.update(figures.REQUEST_DURATION.took(duration_ms / 1000, account, call))
+
+
+def ended(tracker: Tracker) -> None:
+    """Count a tracker that is over; its last look has a line, or else it was not looked at."""
+    _counts[figures.ENDED.times(tracker.account, tracker.state)] += 1
+
+
 def attempted(*, delivery: Delivery, reply: Reply, verdict: DeliveryVerdict) -> None:
-    """Write the line of one attempt.
+    """Write the line of one attempt, and count it.
 
     Args:
         delivery: As it is after the attempt; its `tries` is the number of this one, counted
@@ -76,6 +111,12 @@ def attempted(*, delivery: Delivery, reply: Reply, verdict: DeliveryVerdict) -> 
         reply: What the receiver answered, if it did.
         verdict: What that meant for the delivery.
     """
+    kind = f"{reply.status // 100}xx" if isinstance(reply, Replied) else "none"
+    _counts[figures.ATTEMPTS.times(kind)] += 1
+    _counts.update(figures.ATTEMPT_DURATION.took(reply.duration_ms / 1000))
+    if isinstance(verdict, Delivered) and delivery.finished_at and not delivery.is_replayed:
+        waited_s = (delivery.finished_at - delivery.created_at) / 1000
+        _counts.update(figures.LATENCY.took(waited_s))
     _log.info(
         "attempt",
         delivery_id=delivery.id,
@@ -93,6 +134,7 @@ def attempted(*, delivery: Delivery, reply: Reply, verdict: DeliveryVerdict) -> 
         reason=delivery.reason and delivery.reason.value,
         next_attempt_at=rfc3339(delivery.next_attempt_at),
         duration_ms=reply.duration_ms,
+        trace_id=tracing.trace_id(delivery.headers.get("traceparent")),
     )
 
 
@@ -121,7 +163,7 @@ def held(account: str, health: Health) -> None:
 
 @cache  # each process says so once for each account, not every time its lane comes up
 def unknown_account(account: str) -> None:
-    """Write that trackers of `account` stay unlooked at, since no such account is configured."""
+    """Write, once, that trackers of `account` are not looked at: it is not configured."""
     _log.warning("unknown account", account=account, remedy="set it in DREAMHOOK_ACCOUNTS")
 
 
