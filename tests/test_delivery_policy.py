@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.delivery_policy import (
+    FAILING_DAYS,
     RETRY_SCHEDULE,
     delivery_verdict,
+    failing,
     receiver_health,
     switched_off,
 )
@@ -22,6 +24,7 @@ from worker.model import (
     DisabledReason,
     Endpoint,
     Exhausted,
+    Failing,
     Health,
     HealthReason,
     Replied,
@@ -191,38 +194,110 @@ def test_what_is_wrong_with_a_receiver_is_told_in_words(reply: Reply, detail: st
     assert receiver_health(Health(), reply, now=NOW, jitter=0.5).detail == detail
 
 
-# --- switched_off -------------------------------------------------------------------------------
+# --- failing and switched_off -------------------------------------------------------------------
 
 
-def endpoint(failing_since: int | None = None) -> Endpoint:
-    return Endpoint(name="orders", url="https://hooks.example.com/x", failing_since=failing_since)
+def endpoint(since: int | None = None, last: int = 0, days: int = 0) -> Endpoint:
+    return Endpoint(
+        name="orders",
+        url="https://hooks.example.com/x",
+        failing_since=since,
+        failed_at=last,
+        failing_days=days,
+    )
 
 
-failing = st.none() | st.integers(NOW - 2 * FIVE_DAYS, NOW)
-
-
-@given(failing)
-def test_410_switches_an_endpoint_off_however_well_it_did_before(since: int | None) -> None:
-    assert switched_off(endpoint(since), replied(410), now=NOW) is DisabledReason.GONE
-
-
-@given(failing, st.integers(200, 299))
-def test_a_success_never_switches_an_endpoint_off(since: int | None, status: int) -> None:
-    assert switched_off(endpoint(since), replied(status), now=NOW) is None
-
-
-@given(
-    failing,
-    replies.filter(lambda r: not isinstance(r, Replied) or r.status not in {*range(200, 300), 410}),
+failing_endpoints = st.builds(
+    lambda since, later, days: endpoint(since, min(NOW, since + later), days),
+    st.integers(NOW - 4 * FIVE_DAYS, NOW),
+    st.integers(0, 4 * FIVE_DAYS),
+    st.integers(1, 20),
 )
-def test_a_failure_switches_an_endpoint_off_after_five_days_of_nothing_else(
-    since: int | None, reply: Reply
+endpoints = st.just(endpoint()) | failing_endpoints
+failures = replies.filter(
+    lambda r: not isinstance(r, Replied) or r.status not in {*range(200, 300), 410}
+)
+
+
+def off_after(life: list[tuple[int, bool]]) -> DisabledReason | None:
+    """Live through attempts (pause before it in ms, whether it failed) as the store keeps them."""
+    known, now, off = endpoint(), NOW, None
+    for pause_ms, failed in life:
+        now += pause_ms
+        reply = SILENCE if failed else replied(200)
+        off = switched_off(known, reply, now=now)
+        if failed:
+            run = failing(known, now=now)
+            known = endpoint(run.since, now, run.days)
+        else:
+            known = endpoint()
+    return off
+
+
+@given(endpoints)
+def test_410_switches_an_endpoint_off_however_well_it_did_before(before: Endpoint) -> None:
+    assert switched_off(before, replied(410), now=NOW) is DisabledReason.GONE
+
+
+@given(endpoints, st.integers(200, 299))
+def test_a_success_never_switches_an_endpoint_off(before: Endpoint, status: int) -> None:
+    assert switched_off(before, replied(status), now=NOW) is None
+
+
+@given(failures)
+def test_a_first_failure_switches_nothing_off(reply: Reply) -> None:
+    assert switched_off(endpoint(), reply, now=NOW) is None
+    assert failing(endpoint(), now=NOW) == Failing(since=NOW, days=1, read_since=None)
+
+
+@given(endpoints, failures)
+def test_failures_switch_an_endpoint_off_after_five_days_of_nothing_else_on_three_days(
+    before: Endpoint, reply: Reply
 ) -> None:
-    off = switched_off(endpoint(since), reply, now=NOW)
-    long_enough = since is not None and NOW - since >= FIVE_DAYS
+    run = failing(before, now=NOW)
+    long_enough = NOW - run.since >= FIVE_DAYS and run.days >= FAILING_DAYS
+    off = switched_off(before, reply, now=NOW)
     assert off is (DisabledReason.FAILING if long_enough else None)
+
+
+@given(failing_endpoints)
+def test_failing_goes_on_from_where_it_was_or_begins_anew_after_five_days_without_an_attempt(
+    before: Endpoint,
+) -> None:
+    run = failing(before, now=NOW)
+    assert run.read_since == before.failing_since
+    if NOW - before.failed_at >= FIVE_DAYS:
+        assert (run.since, run.days) == (NOW, 1)
+    else:
+        assert run.since == before.failing_since
+        assert run.days - before.failing_days == (before.failed_at // DAY != NOW // DAY)
 
 
 @pytest.mark.parametrize(("late", "off"), [(-1, None), (0, DisabledReason.FAILING)])
 def test_the_five_days_are_kept_to_the_millisecond(late: int, off: DisabledReason | None) -> None:
-    assert switched_off(endpoint(NOW - FIVE_DAYS - late), SILENCE, now=NOW) is off
+    before = endpoint(NOW - FIVE_DAYS - late, NOW - 1, FAILING_DAYS)
+    assert switched_off(before, SILENCE, now=NOW) is off
+
+
+@given(st.lists(st.integers(1, 2 * DAY), min_size=1), st.integers(DAY // 8, 2 * DAY))
+def test_an_endpoint_that_fails_for_every_event_over_five_days_is_switched_off(
+    pauses: list[int], last: int
+) -> None:
+    total, life = 0, [(0, True)]
+    for pause in [*pauses, *[last] * (FIVE_DAYS // last + 1)]:
+        total += pause
+        life.append((pause, True))
+        if total >= FIVE_DAYS:
+            break
+    assert off_after(life) is DisabledReason.FAILING
+
+
+@given(st.integers(1, 100), st.integers(FIVE_DAYS, 20 * FIVE_DAYS))
+def test_failures_long_ago_and_one_now_are_no_five_days_of_failure(many: int, pause: int) -> None:
+    assert off_after([*[(1000, True)] * many, (pause, True)]) is None
+
+
+@given(st.lists(st.integers(1, 2 * DAY), max_size=30))
+def test_one_success_begins_anew(pauses: list[int]) -> None:
+    life = [(pause, True) for pause in pauses]
+    assert off_after([*life, (1, False), (1, True), (DAY, True), (DAY, True)]) is None

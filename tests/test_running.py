@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -131,7 +134,7 @@ async def test_an_attempt_in_hand_ends_before_a_worker_that_is_to_stop_does(
     listening.close()
     await listening.wait_closed()
 
-    deliveries = await deployment.service.list_deliveries()
+    deliveries = await deployment.deliveries.list_deliveries()
     assert [each["state"] for each in deliveries.items] == ["delivered"]
     assert (await deployment.service.get("luma", "g-2")).polls == 0
 
@@ -216,3 +219,16 @@ async def test_a_worker_that_fails_again_and_again_waits_longer_and_longer_until
 
     pauses = [line["restart_in_s"] for line in lines if line["event"] == "worker failed"]
     assert pauses[:6] == [0.01, 0.02, 0.04, 0.04, 0.01, 0.02]
+
+
+@pytest.mark.parametrize(("hard", "allowed"), [(2_000, 2_000), (1_000_000, running.OPEN_FILES)])
+def test_a_process_opens_as_many_files_as_it_may(hard: int, allowed: int) -> None:
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < hard:
+        pytest.skip(f"this machine does not allow {hard} open files")
+    script = (
+        "import resource; from worker.running import allow_open_files\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, (256, {hard}))\n"
+        "allow_open_files(); print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == [str(allowed), str(hard)]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
-from worker import delivery_policy, events, signing, telemetry
+from worker import attempts, delivery_policy, events, signing, telemetry
+from worker.attempts import Attempts
 from worker.drain import Claimed, Drain
 from worker.egress import Egress
 from worker.model import (
@@ -23,6 +24,7 @@ from worker.model import (
     EndpointEvent,
     Entry,
     Exhausted,
+    Failing,
     Health,
     Replied,
     Reply,
@@ -31,11 +33,8 @@ from worker.model import (
 )
 from worker.store import ClaimedDelivery, Clock, Store, SwitchOff
 
-ATTEMPTS_A_LANE = 64
-"""How many attempts a drain has under way at most; the endpoints of its lane allow fewer."""
-
-ATTEMPTS_A_WORKER = 4000
-"""How many attempts all drains of a process have under way: each is an open connection."""
+CLAIMED_AT_ONCE = 64
+"""How many deliveries are claimed in one step, so that none takes Redis long."""
 
 REFRESH_S = 10.0
 """So long may renewing assets hold an attempt up; with the attempt it must end within a lease."""
@@ -48,6 +47,7 @@ class Made:
     attempt: Attempt
     after: Delivery
     health: Health
+    failing: Failing
     off: DisabledReason | None
 
 
@@ -79,42 +79,47 @@ class Courier:
         self._schedule = schedule
         self._refresh = refresh
         self._start = start
-        self._under_way = 0
+        self._attempts = Attempts()
 
-    async def drain(self, lane: str, stopping: asyncio.Event) -> bool:
-        """Handle the deliveries due in a receiver's lane; True if a next drain must be started."""
-        claim = partial(self._claim, lane)
+    async def drain(self, lane: str, stopping: asyncio.Event) -> None:
+        """Handle the deliveries due in a receiver's lane."""
         drain = Drain(
             self._store,
             lane,
-            claim,
-            hands=ATTEMPTS_A_LANE,
+            partial(self._claim, lane),
+            hands=attempts.PLACES,
             stopping=stopping,
             start=self._start,
         )
-        return await drain.run()
+        await drain.run()
 
     async def _claim(self, lane: str, room: int) -> Claimed:
-        limit = min(room, max(0, ATTEMPTS_A_WORKER - self._under_way))
-        claimed = await self._store.deliveries.claim(lane, limit=limit)
-        self._under_way += len(claimed.deliveries)
+        # Places are taken before they are needed: other lanes claim while this one waits for Redis.
+        left = self._attempts.take(lane, min(room, CLAIMED_AT_ONCE))
+        try:
+            claimed = await self._store.deliveries.claim(lane, limit=left)
+            left -= len(claimed.deliveries)
+        finally:
+            self._attempts.give_back(left)
         work = [
-            partial(self._counted_attempt, lane, each, claimed.health, claimed.clock)
+            partial(self._placed_attempt, lane, each, claimed.health, claimed.clock)
             for each in claimed.deliveries
         ]
         return Claimed(claimed.clock, work, claimed.wake_at)
 
-    async def _counted_attempt(
+    async def _placed_attempt(
         self, lane: str, claimed: ClaimedDelivery, health: Health, clock: Clock
     ) -> None:
         try:
-            await self._attempt(lane, claimed, health, clock)
+            reply = await self._attempt(claimed, health, clock)
+            if isinstance(reply, Replied):
+                self._attempts.answered(lane)
+            else:
+                self._attempts.hung(lane)
         finally:
-            self._under_way -= 1
+            self._attempts.give_back(1)
 
-    async def _attempt(
-        self, lane: str, claimed: ClaimedDelivery, health: Health, clock: Clock
-    ) -> None:
+    async def _attempt(self, claimed: ClaimedDelivery, health: Health, clock: Clock) -> Reply:
         endpoint, body = claimed.endpoint, claimed.body
         delivery = replace(claimed.delivery, url=endpoint.url)  # it may have moved since
         if endpoint.refresh_assets:
@@ -125,15 +130,18 @@ class Courier:
         )
         own = {**endpoint.headers, **delivery.headers, "content-type": "application/json"}
         reply = await self._egress.post(endpoint.url, {**own, **signed}, body)
-        verdict = self._verdict(delivery, reply, clock.now())
+        now = clock.now()
+        verdict = self._verdict(delivery, reply, now)
         made = Made(
             attempt=_attempt_made(at, reply),
-            after=settled(delivery, verdict, now=clock.now()),
-            health=_health_after(lane, endpoint, health, reply, clock.now()),
-            off=delivery_policy.switched_off(endpoint, reply, now=clock.now()),
+            after=settled(delivery, verdict, now=now),
+            health=delivery_policy.receiver_health(health, reply, now=now, jitter=random.random()),
+            failing=delivery_policy.failing(endpoint, now=now),
+            off=delivery_policy.switched_off(endpoint, reply, now=now),
         )
         await self._settle(made, endpoint, health, clock)
         telemetry.attempted(delivery=made.after, reply=reply, verdict=verdict)
+        return reply
 
     async def _refreshed(self, delivery: Delivery, body: bytes) -> bytes:
         try:
@@ -152,13 +160,13 @@ class Courier:
         off = None
         if made.off:
             notice = events.about_endpoint(endpoint, EndpointEvent.DISABLED, made.off, clock.now())
-            since = endpoint.failing_since if made.off is DisabledReason.FAILING else None
-            off = SwitchOff(made.off, notice, since)
+            off = SwitchOff(made.off, notice, made.off is DisabledReason.FAILING)
         _, switched_off = await self._store.deliveries.settle(
             made.after,
             made.attempt,
             entry=Entry(made.attempt.at, "attempt", _entry_details(made.after, made.attempt)),
             health=None if made.health == before else made.health,
+            failing=made.failing,
             off=off,
         )
         if switched_off:
@@ -169,7 +177,7 @@ class Courier:
 
         Whoever switched one off does so at once; the sweep does it for those that died before.
         """
-        for name, event_id in (await self._store.endpoints.switched_off()).items():
+        for name, event_id in await self._store.endpoints.switched_off():
             await self._store.endpoints.release(name)
             for watcher in await self._store.endpoints.watchers() if event_id else ():
                 if watcher.name != name:
@@ -178,7 +186,7 @@ class Courier:
                     must_start = await self._store.endpoints.owe(owed, lane)
                     if must_start:
                         await self._start(must_start)
-            await self._store.endpoints.settled(name)
+            await self._store.endpoints.settled(name, event_id)
 
 
 def settled(delivery: Delivery, verdict: DeliveryVerdict, *, now: int) -> Delivery:
@@ -194,16 +202,6 @@ def settled(delivery: Delivery, verdict: DeliveryVerdict, *, now: int) -> Delive
         case _ as never:
             assert_never(never)
     return replace(once_more, state=state, reason=reason, next_attempt_at=None, finished_at=now)
-
-
-def _health_after(lane: str, endpoint: Endpoint, before: Health, reply: Reply, now: int) -> Health:
-    """Tell how a lane's origin is; a reply from where the endpoint has moved to says nothing.
-
-    But if that was the probe, the lane is let go: nobody else would end its hold.
-    """
-    if events.lane_of(endpoint.url) != lane:
-        return Health(version=before.version) if before.held_until else before
-    return delivery_policy.receiver_health(before, reply, now=now, jitter=random.random())
 
 
 def _signing_secrets(endpoint: Endpoint, default: str, now: int) -> list[str]:

@@ -13,6 +13,7 @@ from worker.model import (
     DisabledReason,
     Endpoint,
     Exhausted,
+    Failing,
     Health,
     HealthReason,
     Replied,
@@ -43,7 +44,12 @@ DELIVERY_RETRY_AFTER_BELIEVED_S = 6 * 3600.0
 BREAKER_AFTER = 3
 BREAKER_BASE_S = 5.0
 FAILING_S = 5 * 86400.0
-"""An endpoint that has done nothing but fail for so long is switched off."""
+"""An endpoint that has done nothing but fail for so long is switched off, …"""
+
+FAILING_DAYS = 3
+"""… if it has failed on so many days: few failures a long time apart do not say that it is dead."""
+
+_DAY_MS = 86_400_000
 
 _NOBODY_THERE = (502, 503, 504)
 _GONE = 410
@@ -106,13 +112,36 @@ def receiver_health(health: Health, reply: Reply, *, now: int, jitter: float) ->
     )
 
 
+def failing(endpoint: Endpoint, *, now: int) -> Failing:
+    """Tell since when, and on how many days, an endpoint has done nothing but fail.
+
+    Args:
+        endpoint: as it was before the attempt that has failed now.
+        now: the instant the attempt ended, in ms. Days are those of UTC.
+
+    After a pause as long as the time that would switch it off, failing begins anew: a receiver that
+    was not called for a week has not failed for a week.
+    """
+    since, last = endpoint.failing_since, endpoint.failed_at
+    if since is None or now - last >= in_ms(FAILING_S):
+        return Failing(since=now, days=1, read_since=since)
+    is_new_day = now // _DAY_MS > last // _DAY_MS
+    return Failing(since=since, days=endpoint.failing_days + is_new_day, read_since=since)
+
+
 def switched_off(endpoint: Endpoint, reply: Reply, *, now: int) -> DisabledReason | None:
-    """Tell whether an attempt switches its endpoint off, and why."""
-    if isinstance(reply, Replied) and reply.status == _GONE:
-        return DisabledReason.GONE
-    failed = isinstance(reply, Unanswered) or not 200 <= reply.status < 300  # noqa: PLR2004
-    since = endpoint.failing_since
-    if failed and since is not None and now - since >= in_ms(FAILING_S):
+    """Tell whether an attempt switches its endpoint off, and why.
+
+    `endpoint` is as it was before the attempt. Failures switch it off when they came on at least
+    three days, over five days or more, with no success and no pause of five days between them.
+    """
+    match reply:
+        case Replied(status=status) if status == _GONE:
+            return DisabledReason.GONE
+        case Replied(status=status) if 200 <= status < 300:  # noqa: PLR2004 - "2xx" in digits
+            return None
+    run = failing(endpoint, now=now)
+    if now - run.since >= in_ms(FAILING_S) and run.days >= FAILING_DAYS:
         return DisabledReason.FAILING
     return None
 

@@ -42,7 +42,7 @@ class Drain:
         claim: claims work from it.
         hands: how many pieces are worked on at once.
         stopping: set when the process is about to end: nothing more is claimed.
-        start: starts the next drain; without it whoever runs this one has to.
+        start: starts the next drain, anywhere.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Drain:
         *,
         hands: int,
         stopping: asyncio.Event,
-        start: Callable[[str], Awaitable[None]] | None = None,
+        start: Callable[[str], Awaitable[None]],
     ) -> None:
         self._store = store
         self._lane = lane
@@ -63,8 +63,8 @@ class Drain:
         self._start = start
         self._busy: set[asyncio.Task[None]] = set()
 
-    async def run(self) -> bool:
-        """Work until nothing is due soon or the time is up; True if a next drain must be started.
+    async def run(self) -> None:
+        """Work until nothing is due soon or the time is up; then see to it that another goes on.
 
         A piece of work that fails unexpectedly fails the drain, after all others have ended; its
         claim falls due again when the lease ends.
@@ -74,17 +74,14 @@ class Drain:
             with self._store.bell.expect(self._lane) as bell:
                 while time.monotonic() < until and not self._stopping.is_set():
                     if not await self._round(bell):
-                        return False
-            must_start = await self._store.lanes.hand_over(self._lane)
-            if must_start and self._start is not None and not self._stopping.is_set():
+                        return
+            if await self._store.lanes.hand_over(self._lane):
                 await self._start(self._lane)  # before waiting for what is in hand, which may hang
-                must_start = False
         except asyncio.CancelledError:
             self._let_go()
             raise
         finally:
             await self._finish()
-        return must_start
 
     async def _round(self, bell: asyncio.Event) -> bool:
         """Claim what there are hands for and wait for something to change; False: time to go."""

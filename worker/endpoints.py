@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from worker import addresses, events, shapes, signing
 from worker.errors import ConflictError, InvalidInputError, NotFoundError
-from worker.model import Delivery, Endpoint, EndpointEvent, JsonObject, Secret
+from worker.model import Delivery, DeliveryState, Endpoint, EndpointEvent, JsonObject, Secret
 from worker.paging import Page, page_of
 from worker.requests import EndpointRequest, Network, check_endpoint_name
 from worker.store import Store, redis_may_be_away
@@ -43,37 +43,45 @@ class Endpoints:
     async def put(self, name: str, request: EndpointRequest) -> tuple[JsonObject, bool]:
         """Make an endpoint, or change one; what is left out has its default, but for the URL.
 
+        A request that says nothing but whether it is to be on leaves all else as it is.
+
         Returns:
-            The endpoint, with its secret if it is new, and whether it is.
+            The endpoint, with its secret if it is new and has one of its own, and whether it is.
 
         Raises:
             InvalidInputError: a field cannot be used.
         """
         check_endpoint_name(name)
-        url = self._url(name, request)
-        wanted = Endpoint(
+        secret = None if _is_bare(name) else signing.new_secret(os.urandom(32))
+        if request.model_fields_set == {"enabled"}:
+            put = await self._store.endpoints.switch(name, enabled=request.enabled)
+        else:
+            put = await self._store.endpoints.put(
+                self._wanted(name, request), enabled=request.enabled, secret=secret
+            )
+        if put is None:
+            raise InvalidInputError("url", "a new endpoint needs the URL that it stands for")
+        await self._started(put.must_start)
+        if not put.endpoint.enabled:
+            await self._store.endpoints.release(name)
+        shape = shapes.endpoint_shape(put.endpoint, await self._store.now())
+        return (shape | {"secret": secret} if put.created and secret else shape), put.created
+
+    def _wanted(self, name: str, request: EndpointRequest) -> Endpoint:
+        return Endpoint(
             name=name,
-            url=url,
+            url=self._url(name, request),
             events=tuple(sorted(request.events or ())),
             headers=addresses.check_headers(request.headers) if request.headers else {},
             concurrency=request.concurrency,
             refresh_assets=request.refresh_assets,
         )
-        secret = signing.new_secret(os.urandom(32))
-        found = await self._store.endpoints.put(wanted, enabled=request.enabled, secret=secret)
-        if found is None:
-            raise InvalidInputError("url", "a new endpoint needs the URL that it stands for")
-        endpoint, created = found
-        if not endpoint.enabled:
-            await self._store.endpoints.release(name)
-        shape = shapes.endpoint_shape(endpoint, await self._store.now())
-        return (shape | {"secret": secret} if created else shape), created
 
     def _url(self, name: str, request: EndpointRequest) -> str:
         if request.url is None:
             return ""
         url = addresses.check(request.url, self._allow_private, "url")
-        if name.startswith("url_") and name != addresses.endpoint_name(url):
+        if _is_bare(name) and name != addresses.endpoint_name(url):
             raise InvalidInputError("url", f"{name} stands for another URL; leave it out")
         return url
 
@@ -118,7 +126,7 @@ class Endpoints:
         if not await self._store.endpoints.drop(name):
             raise _no_endpoint(name)
         await self._store.endpoints.release(name)
-        await self._store.endpoints.settled(name)
+        await self._store.endpoints.settled(name, "")
 
     @redis_may_be_away
     async def rotate(self, name: str, *, overlap_s: float) -> JsonObject:
@@ -167,11 +175,12 @@ class Endpoints:
         known, recovered = await self._known(name), 0
         if not known.enabled:
             raise _is_off(known)
+        now = await self._store.now()
         failed = await self._store.endpoints.failed(name, since=since)
         for first in range(0, len(failed), RECOVERED_PER_STEP):
             some = failed[first : first + RECOVERED_PER_STEP]
             for delivery in await self._store.deliveries.get_many(some):
-                before, lane = await self._store.deliveries.replay(_again(delivery))
+                before, lane = await self._store.deliveries.replay(_again(delivery, now))
                 recovered += before == "exhausted"
                 await self._started(lane)
         return recovered
@@ -186,13 +195,14 @@ class Endpoints:
         """
         found = await self._store.deliveries.get_many([delivery_id])
         if found:
-            before, lane = await self._store.deliveries.replay(_again(found[0]))
+            again = _again(found[0], await self._store.now())
+            before, lane = await self._store.deliveries.replay(again)
             if before == "disabled":
                 raise _is_off(await self._known(found[0].endpoint))
             if before not in {"", "gone"}:
                 await self._started(lane)
-                (now,) = await self._store.deliveries.get_many([delivery_id])
-                return shapes.delivery_shape(now)
+                (after,) = await self._store.deliveries.get_many([delivery_id])
+                return shapes.delivery_shape(after)
         raise NotFoundError(
             f"There is no delivery {delivery_id!r} that could be replayed: "
             "it, its event or its endpoint is no longer kept."
@@ -219,8 +229,16 @@ def _overlapping(known: Sequence[Secret], now: int, overlap_s: float) -> list[Se
     ]
 
 
-def _again(delivery: Delivery) -> Delivery:
-    return replace(delivery, tries=0, next_attempt_at=None)
+def _again(delivery: Delivery, now: int) -> Delivery:
+    """Make it due now, and if it is finished begin with a whole schedule."""
+    if delivery.state is DeliveryState.PENDING:
+        return replace(delivery, next_attempt_at=now)
+    return replace(delivery, tries=0, next_attempt_at=now, is_replayed=True)
+
+
+def _is_bare(name: str) -> bool:
+    """Tell whether a name stands for a bare callback URL; the deployment's secret signs for it."""
+    return name.startswith("url_")
 
 
 def _no_endpoint(name: str) -> NotFoundError:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -32,6 +35,9 @@ JOB_TIMEOUT_S = 30.0
 GRACE_S = 20.0
 """How long a worker that was asked to stop waits for the looks and attempts it has in hand."""
 
+BEAT_S = 5.0
+"""How often a worker shows that it lives."""
+
 LANES_A_JOB = 50
 
 STAND_INS = 3
@@ -45,9 +51,9 @@ log = structlog.get_logger(__name__)
 
 
 class Drains(Protocol):
-    """Runs the drain of a lane; True if a next one must be started."""
+    """Runs the drain of a lane."""
 
-    async def __call__(self, lane: str, stopping: asyncio.Event) -> bool:
+    async def __call__(self, lane: str, stopping: asyncio.Event) -> None:
         """Run it."""
         ...
 
@@ -123,8 +129,7 @@ async def drain(ctx: Mapping[str, Any], *lanes: str) -> None:
 
 async def _drain(ctx: Mapping[str, Any], lane: str) -> None:
     try:
-        if await ctx["drains"](lane, ctx["stopping"]):
-            await ctx["start"](lane)
+        await ctx["drains"](lane, ctx["stopping"])
     except Exception:
         # What it had claimed falls due again, and a lane that was not started is staged.
         log.exception("drain failed", lane=lane)
@@ -144,6 +149,8 @@ async def sweep(ctx: Mapping[str, Any]) -> None:
 class Worker(arq.Worker):
     """An arq worker that reads its queue when the bell rings, rather than twice a second."""
 
+    _next_beat = 0.0
+
     async def _poll_iteration(self) -> None:
         with self.ctx["store"].bell.expect(JOBS) as bell:
             await super()._poll_iteration()
@@ -153,6 +160,12 @@ class Worker(arq.Worker):
         """Start the jobs that nobody runs; arq asks Redis three times about each, so skip ours."""
         running = {name for name, task in self.tasks.items() if not task.done()}
         await super().start_jobs([each for each in job_ids if each.decode() not in running])
+
+    async def record_health(self) -> None:
+        """Show that this worker lives, under its own name: arq's sign is one for all of them."""
+        if time.monotonic() >= self._next_beat:
+            self._next_beat = time.monotonic() + BEAT_S
+            await self.ctx["store"].figures.beat(f"{socket.gethostname()}:{os.getpid()}")
 
     async def wind_down(self) -> None:
         """Take no more jobs, and wait for those in hand to end what they have begun."""
@@ -194,7 +207,6 @@ def create_worker(
         job_timeout=JOB_TIMEOUT_S,
         keep_result=0,
         poll_delay=0,
-        health_check_interval=10,
         job_serializer=serialize,
         job_deserializer=deserialize,
         log_results=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 import time
@@ -25,7 +26,8 @@ RESTART_CAP_S = 30.0
 
 CANCEL_AGAIN_S = 1.0
 
-_TAKEN = "Set DREAMHOOK_PORT to a free port, or DREAMHOOK_HOST to an address of this machine."
+OPEN_FILES = 16_384
+"""Every attempt and every listener is an open file; systems allow 256 to 1,024 unless asked."""
 
 _NO_ACCOUNT = (
     "nothing can be tracked yet: set LUMAAI_API_KEY=… (or DREAMHOOK_ACCOUNTS, for several) and"
@@ -47,10 +49,10 @@ async def work(settings: Settings) -> None:
         await run(settings, stop, api=False)
 
 
-async def up(settings: Settings) -> None:
+async def up(settings: Settings, ready: Callable[[str], None] | None = None) -> None:
     """Run the API and the worker until the process is told to stop; see `run`."""
     async with _told_to_stop() as stop:
-        await run(settings, stop)
+        await run(settings, stop, ready=ready)
 
 
 async def run(
@@ -73,11 +75,19 @@ async def run(
     Raises:
         ConfigurationError: they cannot start like this; says what to change.
     """
+    allow_open_files()
     async with AsyncExitStack() as stack:
         # The port comes first: a taken one is then one clear line, with nothing else started.
         port = None
         if api:
-            port = stack.enter_context(listen_on(settings.host, settings.port, remedy=_TAKEN))
+            port = stack.enter_context(
+                listen_on(
+                    settings.host,
+                    settings.port,
+                    port_by="DREAMHOOK_PORT",
+                    host_by="DREAMHOOK_HOST",
+                )
+            )
         deployment = await stack.enter_async_context(opened(settings))
         if not settings.accounts:
             log.warning("no account", remedy=_NO_ACCOUNT)
@@ -87,9 +97,18 @@ async def run(
         if port is not None:
             url = url_of(port)
             parts.create_task(_serve(deployment, port, stop))
-            log.info("serving", url=url)
             if ready:
                 ready(url)
+            log.info("serving", url=url)
+
+
+def allow_open_files() -> None:
+    """Let this process open as many files as the system lets it, up to `OPEN_FILES`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):  # then it stays as it is: less at once, no failure
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 @asynccontextmanager
@@ -111,6 +130,9 @@ async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Even
     app = create_app(
         deployment.service,
         deployment.endpoints,
+        deployment.deliveries,
+        deployment.status,
+        deployment.stream,
         api_keys=[key.get_secret_value() for key in settings.api_keys],
         read_keys=[key.get_secret_value() for key in settings.read_keys],
     )
@@ -123,6 +145,7 @@ async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Even
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     stop.set()
+    await deployment.stream.close()  # or else whoever listens would hold the server up
     await serving
 
 

@@ -17,7 +17,7 @@ from worker.courier import Courier
 from worker.egress import Egress
 from worker.endpoints import Endpoints
 from worker.model import Delivery, DeliveryState, Endpoint, EventType, Health, State, Terms
-from worker.store import Store
+from worker.store import Store, records
 
 DEFAULT_SECRET = signing.new_secret(bytes(range(32)))
 LOOPBACK = ip_network("127.0.0.0/8")
@@ -29,6 +29,10 @@ Conduct = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 def answer(status: int, *headers: str, body: bytes = b"") -> bytes:
     lines = [f"HTTP/1.1 {status} Whatever", f"content-length: {len(body)}", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+async def hang(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await reader.read()  # until the caller has had enough
 
 
 @dataclass
@@ -145,7 +149,7 @@ class Office:
         secret = signing.new_secret(name.encode().ljust(32, b"."))
         found = await self.store.endpoints.put(wanted, enabled=None, secret=secret)
         assert found is not None
-        return found[0]
+        return found.endpoint
 
     async def owe(
         self,
@@ -173,14 +177,20 @@ class Office:
         assert event.delivery is not None
         return event.delivery
 
-    async def drain(self, lane: str) -> bool:
+    async def drain(self, lane: str) -> None:
         """Deliver until nothing is due within a couple of seconds."""
         async with asyncio.timeout(10):
-            return await self.courier().drain(lane, self.stopping)
+            await self.courier().drain(lane, self.stopping)
 
     async def delivery(self, owed: Delivery) -> Delivery:
         (found,) = await self.store.deliveries.get_many([owed.id])
         return found
+
+    async def born(self, owed: Delivery) -> bytes:
+        """Read the bytes of the event that a delivery is about."""
+        kept = await self.redis.hget(f"test:event:{owed.event_id}", "body")  # type: ignore[misc]
+        assert kept is not None
+        return records.body_of(kept)
 
     async def deliveries(self) -> list[Delivery]:
         ids = await self.store.deliveries.ids(list(DeliveryState), before=None, limit=1000)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from tests.courier.conftest import Office, Receiver, eventually
-from worker import jobs
+import pytest
+
+from tests.courier.conftest import Office, Receiver, answer, eventually, hang
+from worker import attempts, jobs
 from worker.model import DeliveryState
 
 OWED_EACH = 20
-
-
-async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read()  # until the caller has had enough
 
 
 async def drip_a_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -52,7 +50,7 @@ async def test_receivers_in_trouble_delay_no_other_not_even_in_the_same_job(
     lanes = [receiver.lane for receiver in receivers]
 
     async def all_is_delivered() -> bool:
-        _, owed = await office.store.counts([])
+        owed = (await office.store.figures.read([], now=0)).deliveries
         return owed["delivered"] == len(healthy) * OWED_EACH
 
     job = asyncio.create_task(jobs.drain(context, *lanes))
@@ -82,6 +80,37 @@ async def test_a_hung_receiver_has_no_more_connections_than_its_limit(
     assert len(receiver.got) == 2
     draining.cancel()
     await asyncio.gather(draining, return_exceptions=True)
+
+
+async def test_when_hung_receivers_could_fill_a_worker_the_healthy_are_served_all_the_same(
+    office: Office, receivers: list[Receiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "PLACES", 24)
+    monkeypatch.setattr(attempts, "KEPT_FREE", 4)
+    monkeypatch.setattr(attempts, "STRANGERS", 2)
+    *hung, healthy = receivers
+    courier = office.courier()
+    await office.owe(healthy)
+    await courier.drain(healthy.lane, office.stopping)  # it has answered, and is known for that
+    for receiver in hung:
+        receiver.answers = [hang]
+        for _ in range(OWED_EACH):
+            await office.owe(receiver)
+    draining = [
+        asyncio.create_task(courier.drain(receiver.lane, office.stopping)) for receiver in hung
+    ]
+    for receiver in hung[:3]:
+        await receiver.was_called(1)
+
+    for _ in range(OWED_EACH):
+        await office.owe(healthy)
+    draining.append(asyncio.create_task(courier.drain(healthy.lane, office.stopping)))
+    await healthy.was_called(1 + OWED_EACH)
+
+    assert sum(len(receiver.got) for receiver in hung) <= 20
+    for each in draining:
+        each.cancel()
+    await asyncio.gather(*draining, return_exceptions=True)
 
 
 async def test_an_endpoints_concurrency_holds_over_all_workers(
@@ -117,3 +146,32 @@ async def test_an_endpoint_may_have_more_under_way_than_by_default(
     await draining
 
     assert receiver.most_at_once == 20
+
+
+async def test_an_endpoint_that_hangs_delays_no_other_of_its_origin(
+    office: Office, receiver: Receiver
+) -> None:
+    async def slow_shop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tenant = receiver.got[-1][0]["x-tenant"]
+        await (hang(reader, writer) if tenant == "shop" else answered(writer))
+
+    async def answered(writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(200))
+
+    receiver.answers = [slow_shop]
+    shop = await office.endpoint("shop", receiver.url, concurrency=1, headers={"x-tenant": "shop"})
+    desk = await office.endpoint("desk", receiver.url, concurrency=2, headers={"x-tenant": "desk"})
+    for _ in range(10):
+        await office.owe(shop)
+    owed = [await office.owe(desk) for _ in range(5)]
+
+    async def desk_has_all() -> bool:
+        states = {(await office.delivery(each)).state for each in owed}
+        return states == {DeliveryState.DELIVERED}
+
+    draining = asyncio.create_task(office.drain(receiver.lane))
+    await eventually(desk_has_all)
+
+    assert len(receiver.got) == 6
+    draining.cancel()
+    await asyncio.gather(draining, return_exceptions=True)

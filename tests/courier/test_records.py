@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.courier.conftest import Office, Receiver, answer
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from tests.courier.conftest import DEFAULT_SECRET, Office, Receiver, answer
 from worker.model import DeliveryReason, DeliveryState
 from worker.requests import EndpointRequest
 
@@ -87,10 +94,11 @@ async def test_what_is_owed_goes_to_where_the_endpoint_is_by_then_and_the_record
 ) -> None:
     before, after, *_ = receivers
     owed = await office.owe(await office.endpoint("shop", before.url))
+
     await office.endpoints.put("shop", EndpointRequest(url=after.url))
 
-    await office.drain(before.lane)
-
+    assert office.started == [after.lane]
+    await office.drain(after.lane)
     assert (len(before.got), after.webhook_ids) == (0, [owed.event_id])
     assert (await office.delivery(owed)).url == after.url
 
@@ -98,30 +106,92 @@ async def test_what_is_owed_goes_to_where_the_endpoint_is_by_then_and_the_record
 async def test_an_origin_is_not_blamed_for_the_trouble_of_another(
     office: Office, receivers: list[Receiver]
 ) -> None:
-    """What was owed before an endpoint moved is still in the lane of its old origin."""
     before, after, *_ = receivers
     after.answers, office.schedule = [b""], (60.0,)
     await office.owe(await office.endpoint("shop", before.url))
     await office.endpoints.put("shop", EndpointRequest(url=after.url))
 
-    await office.drain(before.lane)
+    await office.drain(after.lane)
 
     assert len(after.got) == 1
-    assert (await office.health(before.lane)).streak == 0
+    streaks = [(await office.health(each.lane)).streak for each in (before, after)]
+    assert streaks == [0, 1]
 
 
-async def test_a_probe_that_went_elsewhere_lets_its_lane_go(
+async def test_an_attempt_under_way_while_its_endpoint_moves_tells_of_the_origin_it_went_to(
     office: Office, receivers: list[Receiver]
 ) -> None:
-    """What a dead origin's endpoint was owed does not trickle to its new home, one a lease."""
+    before, after, *_ = receivers
+    before.answers = [b""]
+    before.may_answer.clear()
+    owed = await office.owe(await office.endpoint("shop", before.url))
+    draining = asyncio.create_task(office.drain(before.lane))
+    await before.was_called(1)
+    await office.endpoints.put("shop", EndpointRequest(url=after.url))
+
+    before.may_answer.set()
+    await draining
+    await office.drain(after.lane)
+
+    streaks = [(await office.health(each.lane)).streak for each in (before, after)]
+    assert streaks == [1, 0]
+    assert after.webhook_ids == [owed.event_id]
+
+
+async def test_what_a_dead_origin_is_owed_does_not_wait_once_its_endpoint_has_moved(
+    office: Office, receivers: list[Receiver]
+) -> None:
     before, after, *_ = receivers
     shop = await office.endpoint("shop", before.url)
     for _ in range(5):
         await office.owe(shop)
-    over = {"reason": "unreachable", "streak": 3, "held_until": 1, "detail": "", "version": 1}
-    await office.redis.hset(f"test:card:{before.lane}", mapping=over)
-    await office.endpoints.put("shop", EndpointRequest(url=after.url))
+    dead = {"reason": "unreachable", "streak": 9, "held_until": 2**42, "detail": "", "version": 1}
+    await office.redis.hset(f"test:card:{before.lane}", mapping=dead)
 
-    await office.drain(before.lane)
+    await office.endpoints.put("shop", EndpointRequest(url=after.url))
+    await office.drain(after.lane)
 
     assert len(after.got) == 5
+
+
+# --- what is told of it ---------------------------------------------------------------------------
+
+
+async def test_the_trackers_timeline_tells_of_every_attempt(
+    office: Office, receiver: Receiver
+) -> None:
+    receiver.answers = [answer(500), answer(200)]
+    owed = await office.owe(receiver)
+    await office.drain(receiver.lane)
+
+    entries = await office.store.trackers.timeline("luma", "g-1")
+    told = [entry.details for entry in entries if entry.kind == "attempt"]
+    assert [(d["attempt"], d["status"], d["delivery_state"]) for d in told] == [
+        (1, 500, "pending"),
+        (2, 200, "delivered"),
+    ]
+    assert {d["delivery_id"] for d in told} == {owed.id}
+
+
+@pytest.fixture
+def lines() -> Iterator[list[Any]]:
+    with structlog.testing.capture_logs() as captured:
+        yield captured
+
+
+async def test_every_attempt_is_one_line_without_secrets_or_whole_addresses(
+    office: Office, receiver: Receiver, lines: list[Any]
+) -> None:
+    receiver.answers = [answer(500), answer(200)]
+    origin = receiver.url.removesuffix("/hook")
+    receiver.url += "s/hunter2?token=hunter2"
+    await office.owe(receiver, headers={"authorization": "hunter2"})
+    await office.drain(receiver.lane)
+
+    assert [(line["event"], line["verdict"]) for line in lines] == [
+        ("attempt", "retry_at"),
+        ("attempt", "delivered"),
+    ]
+    assert lines[0]["origin"] == origin
+    assert "hunter2" not in repr(lines)
+    assert DEFAULT_SECRET not in repr(lines)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any
-
-import pytest
-from standardwebhooks import Webhook
 
 from tests.courier.conftest import Office, Receiver, answer, eventually
-from worker.delivery_policy import FAILING_S
-from worker.model import DeliveryReason, DeliveryState, DisabledReason, Endpoint
+from worker.delivery_policy import FAILING_DAYS, FAILING_S
+from worker.model import DeliveryReason, DeliveryState, DisabledReason
 from worker.requests import EndpointRequest
 
 GONE = answer(410)
 LONG_MS = round(FAILING_S * 1000) + 1000
+DAY_MS = 86_400_000
 
 
 async def has_failed_for_long(office: Office, name: str) -> None:
-    since = await office.store.now() - LONG_MS
-    await office.redis.hset(f"test:endpoint:{name}", "failing_since", str(since))
+    """Day after day, until a day ago."""
+    now = await office.store.now()
+    failing = {
+        "failing_since": now - LONG_MS,
+        "failed_at": now - DAY_MS,
+        "failing_days": FAILING_DAYS,
+    }
+    await office.redis.hset(f"test:endpoint:{name}", mapping=failing)
 
 
 async def test_a_410_switches_the_endpoint_off_and_what_it_is_owed_is_given_up(
@@ -30,7 +32,7 @@ async def test_a_410_switches_the_endpoint_off_and_what_it_is_owed_is_given_up(
     shop = await office.endpoint("shop", receiver.url, concurrency=1)
     owed = [await office.owe(shop) for _ in range(4)]
 
-    assert await office.drain(receiver.lane) is False
+    await office.drain(receiver.lane)
 
     known = await office.known("shop")
     assert (known.enabled, known.disabled_reason) == (False, DisabledReason.GONE)
@@ -40,7 +42,7 @@ async def test_a_410_switches_the_endpoint_off_and_what_it_is_owed_is_given_up(
         (DeliveryState.EXHAUSTED, DeliveryReason.ENDPOINT_DISABLED)
     }
     assert [len(each.attempts) for each in found] == [1, 0, 0, 0]
-    assert await office.redis.exists(f"test:due:{receiver.lane}") == 0
+    assert await office.redis.exists("test:due:shop", "test:lanes") == 0
 
 
 async def test_a_bare_callback_url_is_switched_off_like_any_endpoint(
@@ -78,7 +80,7 @@ async def test_what_comes_while_an_endpoint_is_off_is_kept_and_recovered_when_it
     owed = [await office.owe(shop)]
     await office.drain(receiver.lane)
     owed.append(await office.owe(shop))
-    assert await office.drain(receiver.lane) is False
+    await office.drain(receiver.lane)
     assert len(receiver.got) == 1
 
     await office.endpoints.put("shop", EndpointRequest(enabled=True))
@@ -104,6 +106,26 @@ async def test_five_days_of_nothing_but_failure_switch_an_endpoint_off(
     assert (known.enabled, known.disabled_reason) == (False, DisabledReason.FAILING)
     assert delivery.reason is DeliveryReason.ENDPOINT_DISABLED
     assert len(receiver.got) == 1
+
+
+async def test_a_failure_a_week_ago_and_one_now_are_no_five_days(
+    office: Office, receiver: Receiver
+) -> None:
+    receiver.answers, office.schedule = [answer(500)], ()
+    shop = await office.endpoint("shop", receiver.url)
+    await office.owe(shop)
+    await office.drain(receiver.lane)
+    week_ago = await office.store.now() - 7 * DAY_MS
+    failed = {"failing_since": week_ago, "failed_at": week_ago}
+    await office.redis.hset("test:endpoint:shop", mapping=failed)
+    await office.owe(shop)
+
+    await office.drain(receiver.lane)
+
+    known = await office.known("shop")
+    assert known.enabled
+    assert known.failing_since is not None
+    assert known.failing_since > week_ago + DAY_MS  # it begins anew
 
 
 async def test_one_success_in_five_days_is_enough(office: Office, receiver: Receiver) -> None:
@@ -181,109 +203,3 @@ async def test_a_410_that_comes_too_late_switches_nothing_off(
     delivery = await office.delivery(owed)
     assert (await office.known("shop")).enabled
     assert [each.status for each in delivery.attempts] == [200]
-
-
-# --- who is told ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def off(office: Office, receivers: list[Receiver]) -> Endpoint:
-    """An endpoint that a 410 has switched off, while `ops` and `audit` asked to be told."""
-    shop, ops, audit, other, *_ = receivers
-    shop.answers = [GONE]
-    endpoint = await office.endpoint("shop", shop.url, events=("generation.completed",))
-    await office.endpoint("ops", ops.url, events=("endpoint.disabled",))
-    await office.endpoint("audit", audit.url, events=("endpoint.disabled",))
-    await office.endpoint("other", other.url)
-    await office.owe(endpoint)
-    await office.drain(shop.lane)
-    return endpoint
-
-
-async def told(office: Office) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for each in await office.deliveries():
-        if each.type == "endpoint.disabled":
-            found.setdefault(each.endpoint, []).append(each)
-    return found
-
-
-async def test_those_who_asked_are_told_that_an_endpoint_was_switched_off(
-    office: Office, receivers: list[Receiver], off: Endpoint
-) -> None:
-    _, ops, audit, other, *_ = receivers
-    assert sorted(office.started) == sorted([ops.lane, audit.lane])
-
-    for lane in office.started:
-        await office.drain(lane)
-
-    (posted,), (posted_too,) = ops.got, audit.got
-    body = json.loads(posted[1])
-    assert body["type"] == "endpoint.disabled"
-    assert body["data"] == {"endpoint": "shop", "url": off.url, "reason": DisabledReason.GONE}
-    Webhook((await office.known("ops")).secrets[0].text).verify(posted[1], posted[0])
-    assert posted[0]["webhook-id"] == posted_too[0]["webhook-id"]
-    assert other.got == []
-
-
-async def test_those_who_asked_are_told_once_whoever_tells_them_again(
-    office: Office, off: Endpoint
-) -> None:
-    (event,) = {each.event_id for found in (await told(office)).values() for each in found}
-    await office.redis.hset("test:disabled", "shop", event)  # its teller died before he had noted
-
-    couriers = [office.courier() for _ in range(3)]
-    await asyncio.gather(*(each.settle_switched_off() for each in couriers))
-
-    assert {name: len(found) for name, found in (await told(office)).items()} == {
-        "ops": 1,
-        "audit": 1,
-    }
-    assert await office.redis.hlen("test:disabled") == 0
-
-
-async def test_many_410s_at_once_make_one_event(office: Office, receivers: list[Receiver]) -> None:
-    receiver, ops, *_ = receivers
-    receiver.answers = [GONE]
-    receiver.may_answer.clear()
-    await office.endpoint("ops", ops.url, events=("endpoint.disabled",))
-    shop = await office.endpoint("shop", receiver.url)
-    for _ in range(8):
-        await office.owe(shop)
-    draining = asyncio.create_task(office.drain(receiver.lane))
-    await receiver.was_called(8)
-
-    receiver.may_answer.set()
-    await draining
-
-    assert [len(found) for found in (await told(office)).values()] == [1]
-
-
-async def test_an_endpoint_is_not_told_of_itself(office: Office, receiver: Receiver) -> None:
-    receiver.answers = [GONE]
-    both = ("endpoint.disabled", "generation.completed")
-    shop = await office.endpoint("shop", receiver.url, events=both)
-    await office.owe(shop)
-
-    await office.drain(receiver.lane)
-
-    assert await told(office) == {}
-    assert len(receiver.got) == 1
-
-
-async def test_a_watcher_that_is_off_itself_can_recover_what_it_missed(
-    office: Office, receivers: list[Receiver]
-) -> None:
-    shop, ops, *_ = receivers
-    shop.answers = [GONE]
-    await office.endpoint("ops", ops.url, events=("endpoint.disabled",))
-    await office.endpoints.put(
-        "ops", EndpointRequest(enabled=False, events=frozenset({"endpoint.disabled"}))
-    )
-    await office.owe(await office.endpoint("shop", shop.url))
-
-    await office.drain(shop.lane)
-
-    (missed,) = (await told(office))["ops"]
-    assert missed.reason is DeliveryReason.ENDPOINT_DISABLED
-    assert office.started == []

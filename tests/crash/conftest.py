@@ -132,7 +132,11 @@ class Scene:
     async def events(self) -> list[str]:
         """The IDs of all events that were born."""
         entries = await self.redis.xrange(f"{PREFIX}:events")
-        return [entry[b"event_id"].decode() for _, entry in entries]
+        return [
+            entry[b"event_id"].decode()
+            for _, entry in entries
+            if not entry[b"type"].startswith(b"delivery.")
+        ]
 
     async def is_over(self) -> bool:
         """Whether nothing is tracked any more, and nothing owed."""
@@ -149,7 +153,7 @@ class Scene:
 
     async def stranded(self) -> list[bytes]:
         """What still waits for somebody, in any queue of ours."""
-        patterns = ("due:*", "busy:*", "owed:*", "deadlines:*", "lanes")
+        patterns = ("due:*", "queues:*", "busy:*", "owed:*", "deadlines:*", "lanes")
         found = [await self.redis.keys(f"{PREFIX}:{pattern}") for pattern in patterns]
         return [key for keys in found for key in keys]
 

@@ -258,7 +258,7 @@ def all_are_owed(scene: Scene, count: int) -> Callable[[], Awaitable[bool]]:
 def all_is_settled(scene: Scene, count: int) -> Callable[[], Awaitable[bool]]:
     async def is_so() -> bool:
         found = await scene.deliveries()
-        to_tell = await scene.redis.exists(f"{PREFIX}:disabled")
+        to_tell = await scene.redis.exists(f"{PREFIX}:switched_off")
         return len(found) == count + 1 and not to_tell and await scene.is_over()
 
     return is_so

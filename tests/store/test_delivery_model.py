@@ -1,43 +1,45 @@
 """Deliveries and their endpoint against a model of a page: random lives, and time that passes.
 
-Whatever order things come in: a delivery is in exactly one list, what is pending is due and owed to
-its endpoint, nothing else is, and an event counts what is pending for it.
+Whatever order things come in: a delivery is in exactly one list, what is pending waits in its
+endpoint's queue, which is in the lane where the endpoint is, nothing else does, and an event counts
+what is pending for it.
 """
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from typing import Any
-from unittest import mock
 
-from fakeredis import FakeAsyncRedis, FakeServer
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
-from redis.asyncio import Redis
+from hypothesis.stateful import Bundle, invariant, multiple, rule
 
-from worker.model import Attempt, Delivery, DeliveryState, Endpoint, Entry, NewEvent
-from worker.store import Store
+from tests.store.machine import LEASE_MS, LIVES, RETENTION_MS, StoreMachine
+from tests.store.receiving import ELSEWHERE, LANE, NEW_LANE, URL, event_of, owed
+from worker.model import Attempt, Delivery, DeliveryState, Endpoint, Entry
+from worker.store.deliveries import BARE_CONCURRENCY
 
-T = 1_700_000_000_000
-LEASE_MS = 30_000
-RETENTION_MS = 100_003  # no sum of the steps below, so that nothing ends in the very same instant
-URL = "https://hooks.example.com/x"
-LANE = "post:https://hooks.example.com:443"
 ORDERS = Endpoint(name="orders", url=URL, concurrency=2)
+URL_OF = {LANE: URL, NEW_LANE: ELSEWHERE}
 GIVEN_UP = {"off": "exhausted", "deleted": "discarded"}
+AGAIN_MS = 1000
+"""When a queue that is full is looked at again."""
 
 pauses = st.sampled_from([0, 1000, 7000, LEASE_MS, 150_000])
+lanes = st.sampled_from([LANE, LANE, NEW_LANE])
 
 
 @dataclass
 class Kept:
-    """A delivery, as it has to be. `fence` counts what was written; `busy_until` is its lease's."""
+    """A delivery, as it has to be. `fence` counts what was written; `busy_until` is its lease's.
+
+    `lane` is where it was born, or last claimed.
+    """
 
     state: str
     due: int
     fence: int
+    lane: str
     busy_until: int | None = None
     ended_at: int | None = None
 
@@ -53,41 +55,19 @@ class Claim:
     fence: int
 
 
-class Owing(RuleBasedStateMachine):
+class Owing(StoreMachine):
     """Random steps, each done to the store and to the model."""
 
     claims: Bundle[Claim] = Bundle("claims")
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = T
-        self.clock = mock.patch("time.time", self.seconds)  # fakeredis looks there
-        self.clock.start()
-        self.runner = asyncio.Runner()
-        self.redis: Redis = FakeAsyncRedis(server=FakeServer())
-        self.store = Store(
-            self.redis, prefix="m", retention_s=RETENTION_MS / 1000, lease_s=LEASE_MS / 1000
-        )
         self.endpoint = "deleted"  # on, off or deleted
+        self.lane: str | None = None  # where it is
+        self.ready: dict[str, int] = {}  # lanes that its queue is in, and when it has work there
         self.owed: dict[str, Kept] = {}
         self.listed: dict[tuple[str, str], int] = {}  # (list, ID): when it ended
-        self.count = 0
-        self.switch_on()
-
-    def teardown(self) -> None:
-        self.run(self.redis.aclose())
-        self.runner.close()
-        self.clock.stop()
-
-    def run(self, step: Any) -> Any:
-        return self.runner.get_loop().run_until_complete(step)
-
-    def seconds(self) -> float:
-        return self.now / 1000
-
-    def number(self) -> int:
-        self.count += 1
-        return self.count
+        self.switch_on(LANE)
 
     def end(self, name: str, state: str) -> None:
         kept = self.owed[name]
@@ -96,66 +76,101 @@ class Owing(RuleBasedStateMachine):
         if state == "exhausted":
             self.listed["failed:orders", name] = self.now
 
+    def pending(self) -> dict[str, Kept]:
+        return {name: kept for name, kept in self.owed.items() if kept.state == "pending"}
+
+    def index(self, lane: str, not_before: int = 0) -> None:
+        self.ready.pop(lane, None)
+        if pending := self.pending():
+            self.ready[lane] = max(not_before, min(kept.due for kept in pending.values()))
+
+    def hurry(self, lane: str) -> None:
+        self.ready[lane] = min(self.ready.get(lane, self.now), self.now)
+
     # --- the endpoint -----------------------------------------------------------------------------
 
-    @rule()
-    def switch_on(self) -> None:
-        self.run(self.store.endpoints.put(ORDERS, enabled=True, secret="s1"))
+    @rule(lane=lanes)
+    def switch_on(self, lane: str) -> None:
+        self.put(lane, enabled=True)
         self.endpoint = "on"
 
     @rule()
     def switch_off(self) -> None:
-        self.run(self.store.endpoints.put(ORDERS, enabled=False, secret="s1"))
+        self.put(self.lane or LANE, enabled=False)
         self.endpoint = "off"
+
+    def put(self, lane: str, *, enabled: bool) -> None:
+        there = replace(ORDERS, url=URL_OF[lane])
+        self.run(self.store.endpoints.put(there, enabled=enabled, secret="s1"))
+        if lane != self.lane:
+            self.ready.pop(self.lane or "", None)
+            self.lane = lane
+            self.index(lane)
 
     @rule()
     def delete(self) -> None:
         assert self.run(self.store.endpoints.drop("orders")) is (self.endpoint != "deleted")
-        self.endpoint = "deleted"
+        self.endpoint, self.lane = "deleted", None
 
     @rule()
     def release(self) -> None:
         self.run(self.store.endpoints.release("orders"))
-        for name in [n for n, kept in self.owed.items() if kept.state == "pending"]:
-            busy_until = self.owed[name].busy_until
-            under_way = busy_until is not None and busy_until > self.now
-            if self.endpoint != "on" and not under_way:
+        idle = [n for n, kept in self.pending().items() if (kept.busy_until or 0) <= self.now]
+        if self.endpoint != "on" and idle:
+            for name in idle:
                 self.end(name, GIVEN_UP[self.endpoint])
+            self.index(self.lane or self.owed[idle[-1]].lane)
 
     # --- deliveries -------------------------------------------------------------------------------
 
     @rule()
     def announce(self) -> None:
         name = f"dlv_{self.number()}"
-        event = NewEvent(id=f"evt_{name}", type="t", body=b"{}", delivery=delivery(name), lane=LANE)
         for _ in range(2):  # again, as after an answer that was lost
-            self.run(self.store.deliveries.announce(event))
-        self.owed[name] = Kept("pending", self.now, self.number())
-        if self.endpoint != "on":
+            self.run(self.store.deliveries.announce(event_of(delivery(name))))
+        lane = self.lane or LANE
+        self.owed[name] = Kept("pending", self.now, self.number(), lane)
+        if self.endpoint == "on":
+            self.hurry(lane)
+        else:
             self.end(name, GIVEN_UP[self.endpoint])
 
-    @rule(target=claims, limit=st.integers(0, 4))
-    def claim(self, limit: int) -> Any:
-        claimed = self.run(self.store.deliveries.claim(LANE, limit=limit))
+    @rule(target=claims, lane=lanes, limit=st.integers(0, 4))
+    def claim(self, lane: str, limit: int) -> Any:
+        claimed = self.run(self.store.deliveries.claim(lane, limit=limit))
 
-        pending = {n: kept for n, kept in self.owed.items() if kept.state == "pending"}
-        for kept in pending.values():
-            if kept.busy_until is not None and kept.busy_until <= self.now:
-                kept.busy_until = None
-        room = ORDERS.concurrency - sum(kept.busy_until is not None for kept in pending.values())
-        due = sorted((kept.due, n) for n, kept in pending.items() if kept.due <= self.now)
-        first = [n for _, n in due[:limit]]
-        if self.endpoint != "on":
-            for name in first:
-                self.end(name, GIVEN_UP[self.endpoint])
-            first = []
         taken = [each.delivery for each in claimed.deliveries]
-        assert [each.id for each in taken] == first[:room]
-        for name in first[:room]:
-            kept = pending[name]
+        expected = self.to_claim(lane, limit)
+        assert [each.id for each in taken] == expected
+        for name in expected:
+            kept = self.owed[name]
             kept.due = kept.busy_until = self.now + LEASE_MS
-            kept.fence = self.number()
+            kept.fence, kept.lane = self.number(), lane
+        if expected:
+            self.index(lane, self.now + AGAIN_MS if self.room() == 0 else 0)
         return multiple(*(Claim(each, self.owed[each.id].fence) for each in taken))
+
+    def room(self) -> int:
+        busy = sum((kept.busy_until or 0) > self.now for kept in self.pending().values())
+        allowed = BARE_CONCURRENCY if self.endpoint == "deleted" else ORDERS.concurrency
+        return max(0, allowed - busy)
+
+    def to_claim(self, lane: str, limit: int) -> list[str]:
+        """What a claim has to take; what it finds and must not take has its end, as it sees it."""
+        if self.ready.get(lane, self.now + 1) > self.now or limit == 0:
+            return []
+        if self.lane not in {None, lane}:  # it was deleted, and made anew elsewhere
+            del self.ready[lane]
+            return []
+        room = self.room()
+        due = sorted((kept.due, n) for n, kept in self.pending().items() if kept.due <= self.now)
+        first = [n for _, n in due[: min(room, limit)]]
+        if self.endpoint == "on" and first:
+            return first
+        for name in first:
+            self.end(name, GIVEN_UP[self.endpoint])
+        self.index(lane, self.now + AGAIN_MS if room == 0 else 0)
+        return []
 
     @rule(
         claim=claims,
@@ -180,6 +195,7 @@ class Owing(RuleBasedStateMachine):
                 self.end(name, GIVEN_UP[self.endpoint])
             else:
                 kept.due = self.now + pause_ms
+            self.index(self.lane or kept.lane, self.now)
 
     @rule(pick=st.integers(0, 9))
     def replay(self, pick: int) -> None:
@@ -197,8 +213,9 @@ class Owing(RuleBasedStateMachine):
             if kept.state != "pending":
                 del self.listed[f"deliveries:{kept.state}", name]
                 kept.state, kept.ended_at, kept.fence = "pending", None, self.number()
-            if kept.busy_until is None:
+            if (kept.busy_until or 0) <= self.now:
                 kept.due = self.now
+                self.hurry(self.lane or kept.lane)
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -217,13 +234,21 @@ class Owing(RuleBasedStateMachine):
 
     @invariant()
     def what_is_pending_is_due_and_owed_and_nothing_else_is(self) -> None:
-        pending = {name: kept for name, kept in self.owed.items() if kept.state == "pending"}
-        due = {name: kept.due for name, kept in pending.items()}
-        busy = {name: kept.busy_until for name, kept in pending.items() if kept.busy_until}
-        assert self.scores(f"due:{LANE}") == due
-        assert self.scores(f"busy:{LANE}") == busy
+        pending = self.pending()
+        busy = {n: k.busy_until for n, k in pending.items() if (k.busy_until or 0) > self.now}
+        assert self.scores("due:orders") == {name: kept.due for name, kept in pending.items()}
+        under_way = self.scores("busy:orders")
+        assert {name: until for name, until in under_way.items() if until > self.now} == busy
+        assert set(under_way) <= set(pending)
         assert set(self.scores("owed:orders")) == set(pending)
-        assert self.scores("lanes") == ({LANE: min(due.values())} if due else {})
+
+    @invariant()
+    def the_queue_is_in_the_lane_where_the_endpoint_is(self) -> None:
+        for lane in URL_OF:
+            ready = {"orders": self.ready[lane]} if lane in self.ready else {}
+            assert self.scores(f"queues:{lane}") == ready
+        assert self.scores("lanes") == self.ready
+        assert not self.pending() or self.endpoint == "deleted" or self.lane in self.ready
 
     @invariant()
     def a_delivery_is_in_one_list(self) -> None:
@@ -240,7 +265,7 @@ class Owing(RuleBasedStateMachine):
     @invariant()
     def an_event_counts_what_is_pending_for_it_and_ends_after_that(self) -> None:
         for name, kept in self.owed.items():
-            event, ends = f"m:event:evt_{name}", kept.state != "pending"
+            event, ends = f"m:event:{delivery(name).event_id}", kept.state != "pending"
             pending = self.run(self.redis.hget(event, "pending"))
             assert pending == (None if kept.gone(self.now) else b"%d" % (not ends))
             for key in (event, f"m:delivery:{name}"):
@@ -248,26 +273,10 @@ class Owing(RuleBasedStateMachine):
                 assert (left_ms == -2) is kept.gone(self.now)
                 assert (left_ms == -1) is not ends
 
-    def scores(self, key: str) -> dict[str, float]:
-        found = self.run(self.redis.zrange(f"m:{key}", 0, -1, withscores=True))
-        return {name.decode(): score for name, score in found}
-
 
 def delivery(name: str) -> Delivery:
-    return Delivery(
-        id=name,
-        event_id=f"evt_{name}",
-        type="t",
-        account="",
-        generation_id="",
-        endpoint="orders",
-        url=URL,
-        state=DeliveryState.PENDING,
-        created_at=T,
-    )
+    return owed(name.removeprefix("dlv_"), endpoint="orders")
 
 
 TestOwing = Owing.TestCase
-TestOwing.settings = settings(
-    max_examples=50, stateful_step_count=40, deadline=None, derandomize=True
-)
+TestOwing.settings = settings(LIVES, max_examples=60)

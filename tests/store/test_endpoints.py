@@ -8,11 +8,10 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
+from tests.store.receiving import URL, T, known
 from worker.model import DisabledReason, Endpoint, Secret
 from worker.store import Store
 
-T = 1_700_000_000_000
-URL = "https://hooks.example.com/x"
 ORDERS = Endpoint(name="orders", url=URL)
 
 
@@ -21,13 +20,7 @@ async def put(
 ) -> tuple[Endpoint, bool]:
     made = await store.endpoints.put(endpoint, enabled=enabled, secret=secret)
     assert made is not None
-    return made
-
-
-async def get(store: Store, name: str = "orders") -> Endpoint:
-    found = await store.endpoints.get(name)
-    assert found is not None
-    return found
+    return made.endpoint, made.created
 
 
 async def listed(store: Store) -> list[str]:
@@ -94,7 +87,7 @@ async def test_what_is_on_stays_on(store: Store, *, enabled: bool | None) -> Non
     await put(store)
 
     assert (await put(store, enabled=enabled))[0].enabled
-    assert await store.endpoints.switched_off() == {}
+    assert await store.endpoints.switched_off() == []
 
 
 async def test_an_endpoint_that_is_switched_off_says_why_and_stays_off(store: Store) -> None:
@@ -105,7 +98,7 @@ async def test_an_endpoint_that_is_switched_off_says_why_and_stays_off(store: St
 
     assert (off.enabled, off.disabled_reason) == (False, DisabledReason.ASKED)
     assert again == off
-    assert await store.endpoints.switched_off() == {"orders": ""}
+    assert await store.endpoints.switched_off() == [("orders", "")]
 
 
 async def test_a_new_endpoint_may_be_off(store: Store) -> None:
@@ -129,11 +122,45 @@ async def test_an_endpoint_that_is_switched_on_again_begins_without_a_past(
     store: Store, redis: Redis
 ) -> None:
     await put(store, enabled=False)
-    await redis.hset("test:endpoint:orders", "failing_since", str(T))  # type: ignore[misc]
+    failing = {"failing_since": T, "failed_at": T, "failing_days": 1}
+    await redis.hset("test:endpoint:orders", mapping=failing)  # type: ignore[misc]
 
     on, _ = await put(store, enabled=True)
 
     assert (on.enabled, on.disabled_reason, on.failing_since) == (True, None, None)
+    assert (on.failed_at, on.failing_days) == (0, 0)
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+async def test_a_switch_leaves_all_else_as_it_is(store: Store, *, enabled: bool) -> None:
+    wanted = Endpoint(
+        name="orders",
+        url=URL,
+        events=("endpoint.disabled", "generation.completed"),
+        headers={"x-a": "1"},
+        concurrency=3,
+        refresh_assets=True,
+    )
+    before, _ = await put(store, wanted)
+
+    switched = await store.endpoints.switch("orders", enabled=enabled)
+
+    assert switched is not None
+    reason = None if enabled else DisabledReason.ASKED
+    assert switched.endpoint == replace(before, enabled=enabled, disabled_reason=reason)
+    assert [each.name for each in await store.endpoints.watchers()] == ["orders"]
+
+
+async def test_what_is_not_there_cannot_be_switched(store: Store, redis: Redis) -> None:
+    assert await store.endpoints.switch("orders", enabled=True) is None
+    assert await redis.keys() == []
+
+
+async def test_an_endpoint_without_a_secret_of_its_own_may_be_made(store: Store) -> None:
+    made = await store.endpoints.put(replace(ORDERS, name="url_1"), enabled=None, secret=None)
+
+    assert made is not None
+    assert (made.created, made.endpoint.secrets) == (True, ())
 
 
 async def test_those_that_ask_to_be_told_are_known(store: Store) -> None:
@@ -169,7 +196,7 @@ async def test_secrets_are_replaced_if_they_are_as_they_were_read(store: Store) 
     assert await store.endpoints.set_secrets(read, mine)
     assert not await store.endpoints.set_secrets(read, (Secret("yours"),))
 
-    assert (await get(store)).secrets == mine
+    assert (await known(store)).secrets == mine
 
 
 async def test_of_many_who_rotate_at_once_each_secret_is_added_to_the_one_before(
@@ -179,13 +206,13 @@ async def test_of_many_who_rotate_at_once_each_secret_is_added_to_the_one_before
 
     async def rotate(text: str) -> None:
         while True:
-            known = await get(store)
-            if await store.endpoints.set_secrets(known, (Secret(text), *known.secrets)):
+            read = await known(store)
+            if await store.endpoints.set_secrets(read, (Secret(text), *read.secrets)):
                 return
 
     await asyncio.gather(*(rotate(f"r{n}") for n in range(5)))
 
-    texts = [each.text for each in (await get(store)).secrets]
+    texts = [each.text for each in (await known(store)).secrets]
     assert (texts[-1], sorted(texts[:-1])) == ("s1", [f"r{n}" for n in range(5)])
 
 
@@ -212,6 +239,6 @@ async def test_a_deleted_endpoint_is_gone_and_what_it_is_owed_is_to_be_released(
 
     assert await store.endpoints.get("orders") is None
     assert await listed(store) == []
-    assert await store.endpoints.switched_off() == {"orders": ""}
-    await store.endpoints.settled("orders")
-    assert await store.endpoints.switched_off() == {}
+    assert await store.endpoints.switched_off() == [("orders", "")]
+    await store.endpoints.settled("orders", "")
+    assert await store.endpoints.switched_off() == []

@@ -280,7 +280,7 @@ async def test_a_sweep_takes_out_what_has_ended_and_only_that(
     assert await store.lanes.sweep(now=T + 599_999) == 0
     assert await store.lanes.sweep(now=T + 600_000) == 5
     assert await store.lanes.sweep(now=T + 600_000) == 0
-    counts = (await store.counts(["luma"]))[0]
+    counts = (await store.figures.read(["luma"], now=T)).trackers["luma"]
     assert {name: n for name, n in counts.items() if n} == {"tracking": 1}
 
 
@@ -297,5 +297,6 @@ async def test_an_unswept_entry_is_renewed_when_its_id_ends_once_more(
     await store.trackers.settle(done, now=T + 600_000)
 
     assert await store.lanes.sweep(now=T + 600_000) == 0
-    assert (await store.counts(["luma"]))[0]["completed"] == 1
+    counts = (await store.figures.read(["luma"], now=T)).trackers["luma"]
+    assert counts[State.COMPLETED] == 1
     assert await store.lanes.sweep(now=T + 1_200_000) == 1

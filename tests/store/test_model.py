@@ -7,23 +7,17 @@ time and deadline agrees with what it stands for.
 
 from __future__ import annotations
 
-import asyncio
+import math
 from dataclasses import dataclass, replace
-from typing import Any
-from unittest import mock
 
-from fakeredis import FakeAsyncRedis, FakeServer
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from redis.asyncio import Redis
+from hypothesis.stateful import invariant, rule
 
+from tests.store.machine import LEASE_MS, LIVES, RETENTION_MS, StoreMachine, T
 from worker.model import Delivery, DeliveryState, NewEvent, State, Terms, Tracker
-from worker.store import ClaimedTracker, Store
+from worker.store import ClaimedTracker
 
-T = 1_700_000_000_000
-LEASE_MS = 30_000
-RETENTION_MS = 100_003  # no sum of the pauses, so that nothing ends in the very same instant
 POLL, POST = "poll:luma", "post:https://hooks.example.com:443"
 
 names = st.sampled_from(["a", "b:c"])
@@ -42,13 +36,13 @@ class Kept:
     version: int
     tracked_at: int
     deadline_s: float
-    due: int
+    due: float
     deadline: int
     state: State = State.TRACKING
     ended_at: int | None = None
 
     def lease(self, until: int) -> None:
-        self.due, self.deadline = until, max(self.deadline, until)
+        self.due, self.deadline = until - 0.5, max(self.deadline, until)
 
 
 @dataclass(frozen=True)
@@ -69,41 +63,17 @@ class Sent:
     event_id: str = ""
 
 
-class Tracking(RuleBasedStateMachine):
+class Tracking(StoreMachine):
     """Random steps, each done to the store and to the model."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = T
-        self.clock = mock.patch("time.time", self.seconds)  # fakeredis looks there
-        self.clock.start()
-        self.runner = asyncio.Runner()
-        self.redis: Redis = FakeAsyncRedis(server=FakeServer())
-        self.store = Store(
-            self.redis, prefix="m", retention_s=RETENTION_MS / 1000, lease_s=LEASE_MS / 1000
-        )
         self.trackers: dict[str, Kept] = {}
         self.events: list[str] = []
         self.owed: dict[str, int] = {}  # deliveries, by when they are due
         self.unswept: dict[tuple[str, str], int] = {}  # (list, name): when it ended
         self.claims: list[Claim] = []
         self.sent: list[Sent] = []
-        self.count = 0
-
-    def teardown(self) -> None:
-        self.run(self.redis.aclose())
-        self.runner.close()
-        self.clock.stop()
-
-    def run(self, step: Any) -> Any:
-        return self.runner.get_loop().run_until_complete(step)
-
-    def seconds(self) -> float:
-        return self.now / 1000
-
-    def number(self) -> int:
-        self.count += 1
-        return self.count
 
     def kept(self, name: str) -> Kept | None:
         """What has to be there: nothing more once the retention has passed."""
@@ -242,10 +212,6 @@ class Tracking(RuleBasedStateMachine):
     def tracked(self) -> dict[str, Kept]:
         return {n: k for n, k in self.trackers.items() if k.state is State.TRACKING}
 
-    def scores(self, key: str) -> dict[str, float]:
-        found = self.run(self.redis.zrange(f"m:{key}", 0, -1, withscores=True))
-        return {name.decode(): score for name, score in found}
-
     @invariant()
     def every_tracker_is_there_until_its_retention_ends(self) -> None:
         for name in self.trackers:
@@ -266,7 +232,8 @@ class Tracking(RuleBasedStateMachine):
         tracked = self.tracked()
         assert self.scores(f"due:{POLL}") == {n: k.due for n, k in tracked.items()}
         assert self.scores("deadlines:luma") == {n: k.deadline for n, k in tracked.items()}
-        first = {POLL: [min(k.due, k.deadline) for k in tracked.values()], POST: self.owed.values()}
+        looks = [math.ceil(min(k.due, k.deadline)) for k in tracked.values()]
+        first = {POLL: looks, POST: self.owed.values()}
         assert self.scores("lanes") == {lane: min(at) for lane, at in first.items() if at}
 
     @invariant()
@@ -294,6 +261,4 @@ def event_of(event_id: str, name: str) -> NewEvent:
 
 
 TestTracking = Tracking.TestCase
-TestTracking.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, derandomize=True
-)
+TestTracking.settings = settings(LIVES, max_examples=40)

@@ -67,7 +67,11 @@ TRACKER: dict[str, st.SearchStrategy[Any]] = {
     "model": maybe(words),
     "type": maybe(words),
     "assets": headers,
+    "assets_expire_at": maybe(instants),
     "failure_reason": maybe(words),
+    "failure_code": maybe(words),
+    "retryable": maybe(st.booleans()),
+    "fraction": maybe(st.floats(0, 1)),
     "polls": st.integers(0, 2**31),
     "poll_errors": st.integers(0, 2**31),
     "last_error": maybe(words),
@@ -253,7 +257,49 @@ def test_an_entry_comes_back_as_it_was_written(at: int, kind: str, details: Any)
 
 
 def test_an_entry_is_written_without_what_is_not_known() -> None:
-    assert records.entry_to_json(Entry(5, "attempt", {"status": None})) == b'[5,"attempt"]'
+    assert records.entry_to_json(Entry(5, "attempt", {"status": None})) == b"[5,3]"
+
+
+def test_an_entry_of_a_version_before_is_read_as_ever() -> None:
+    kept = b'[5,"look",{"provider_state":"dreaming","duration_ms":131}]'
+    assert records.entry_from_json(kept) == Entry(
+        5, "look", {"provider_state": "dreaming", "duration_ms": 131}
+    )
+    assert records.entry_from_json(b'[5,"tracked"]') == Entry(5, "tracked")
+
+
+def test_an_entry_takes_few_bytes() -> None:
+    look = Entry(1_700_000_000_000, "look", {"provider_state": "dreaming", "duration_ms": 131})
+    assert records.entry_to_json(look) == b'[1700000000000,0,[5,"dreaming",6,131]]'
+
+
+@given(st.dictionaries(st.text(), st.text(), max_size=40))
+def test_the_body_of_an_event_comes_back_byte_for_byte(data: dict[str, str]) -> None:
+    body = to_json({"type": "generation.completed", "data": data})
+    kept = records.packed_body(body)
+    assert records.body_of(kept) == body
+    assert len(kept) <= len(body)
+
+
+def test_a_body_that_was_written_unpacked_is_read_as_ever() -> None:
+    body = b'{"data": "' + b"x" * 5000 + b'"}'
+    assert records.body_of(body) == body
+
+
+def test_a_long_body_is_kept_in_a_fraction_of_its_bytes() -> None:
+    name = str(uuid.uuid4())
+    generation = {
+        "id": name,
+        "generation_type": "video",
+        "state": "completed",
+        "model": "ray-2",
+        "assets": {"video": f"https://storage.cdn-luma.com/dream_machine/{name}_result.mp4"},
+        "request": {"prompt": "A paper boat leaves the harbour at dawn, slow dolly forward, mist"},
+    }
+    data = {"generation_id": name, "assets": generation["assets"], "generation": generation}
+    body = to_json({"type": "generation.completed", "data": data})
+    assert len(body) > 512
+    assert len(records.packed_body(body)) < len(body) / 2
 
 
 @pytest.mark.parametrize("finished", [False, True], ids=["running", "finished"])

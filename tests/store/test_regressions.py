@@ -139,7 +139,7 @@ async def test_what_a_worker_died_over_is_given_up_when_its_lease_has_ended(
     assert await taken(store, now=T + LEASE_MS) == []
 
     assert await states(store, "d-1") == ["discarded"]
-    assert not await redis.exists("test:owed:shop", f"test:due:{LANE}", f"test:busy:{LANE}")
+    assert not await redis.exists("test:owed:shop", "test:due:shop", "test:busy:shop")
 
 
 # --- settles that were sent again -----------------------------------------------------------------

@@ -7,93 +7,45 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from worker.model import (
-    Attempt,
-    Delivery,
-    DeliveryReason,
-    DeliveryState,
-    Endpoint,
-    Entry,
-    NewEvent,
-    State,
-    Terms,
+from tests.store import receiving
+from tests.store.receiving import (
+    FINISHED,
+    LANE,
+    LEASE_MS,
+    RETENTION_MS,
+    URL,
+    T,
+    counted,
+    get,
+    owed,
+    put,
+    settle,
+    taken,
 )
-from worker.store import LEASE_S, ClaimedTracker, Store
+from worker.model import Delivery, DeliveryState, Endpoint, Entry
+from worker.store import Store
 
-T = 1_700_000_000_000
-LEASE_MS = round(LEASE_S * 1000)
-RETENTION_MS = 600_000  # as the fixture has it
-URL = "https://hooks.example.com/x"
-LANE = "post:https://hooks.example.com:443"
 ORDERS = Endpoint(name="orders", url=URL)
-FINISHED = [DeliveryState.DELIVERED, DeliveryState.EXHAUSTED, DeliveryState.DISCARDED]
 KEYS = ("delivery:dlv_1", "attempts:dlv_1", "event:evt_1")
 
 
-def owed(name: str, *, endpoint: str = "orders") -> Delivery:
-    return Delivery(
-        id=f"dlv_{name}",
-        event_id=f"evt_{name}",
-        type="generation.completed",
-        account="luma",
-        generation_id="g-1",
-        endpoint=endpoint,
-        url=URL,
-        state=DeliveryState.PENDING,
-        created_at=T,
-        headers={"x-a": "1"},
-    )
-
-
-async def end(store: Store, name: str = "1", *, endpoint: str = "orders", now: int = T) -> None:
+async def end(store: Store, name: str = "1", *, endpoint: str = "orders") -> None:
     """Complete a generation, with what is owed for it."""
-    await store.endpoints.put(ORDERS, enabled=None, secret="s1")
-    await store.trackers.track("luma", "luma", [(f"g-{name}", Terms(deadline_s=60))], now=now)
-    claimed = await store.trackers.claim_one("luma", f"g-{name}", rate=None, now=now)
-    assert isinstance(claimed, ClaimedTracker)
-    delivery = replace(owed(name, endpoint=endpoint), generation_id=f"g-{name}")
-    event = NewEvent(
-        id=delivery.event_id, type=delivery.type, body=b"{}", delivery=delivery, lane=LANE
-    )
-    done = replace(claimed.tracker, state=State.COMPLETED)
-    await store.trackers.settle(done, event=event, now=now)
-
-
-async def claim(store: Store, *, now: int = T) -> list[Delivery]:
-    claimed = await store.deliveries.claim(LANE, limit=50, now=now)
-    return [each.delivery for each in claimed.deliveries]
-
-
-async def settle(store: Store, it: Delivery, state: DeliveryState, *, now: int = T) -> bool:
-    """Settle an attempt; what is tried again is so after nine seconds."""
-    pending, exhausted = state is DeliveryState.PENDING, state is DeliveryState.EXHAUSTED
-    after = replace(
-        it,
-        state=state,
-        reason=DeliveryReason.ATTEMPTS if exhausted else None,
-        tries=it.tries + 1,
-        next_attempt_at=now + 9000 if pending else None,
-    )
-    made = Attempt(at=now, duration_ms=5)
-    applied, _ = await store.deliveries.settle(after, made, entry=Entry(now, "attempt"), now=now)
-    return applied
+    await put(store, ORDERS)
+    await receiving.end(store, name, endpoint=endpoint)
 
 
 async def finish(store: Store, state: DeliveryState) -> Delivery:
     """Bring delivery 1 to its end, which is returned as it is then."""
     await end(store)
-    (it,) = await claim(store)
+    (it,) = await taken(store)
     assert await settle(store, it, state)
-    return await get(store)
-
-
-async def get(store: Store, name: str = "1") -> Delivery:
-    (found,) = await store.deliveries.get_many([f"dlv_{name}"])
-    return found
+    return await get(store, "1")
 
 
 async def replay(store: Store, it: Delivery, *, now: int = T) -> tuple[str, str]:
-    return await store.deliveries.replay(replace(it, tries=0, next_attempt_at=now), now=now)
+    tries = it.tries if it.state is DeliveryState.PENDING else 0
+    return await store.deliveries.replay(replace(it, tries=tries, next_attempt_at=now), now=now)
 
 
 # --- what is finished -----------------------------------------------------------------------------
@@ -108,7 +60,7 @@ async def test_what_is_finished_is_owed_again_from_its_first_attempt_on(
 
     assert await replay(store, before, now=T + 5) == (state, LANE)
 
-    after = await get(store)
+    after = await get(store, "1")
     assert after == replace(
         before,
         state=DeliveryState.PENDING,
@@ -120,7 +72,7 @@ async def test_what_is_finished_is_owed_again_from_its_first_attempt_on(
     )
     assert len(after.attempts) == 1  # what happened stays on record
     assert [await redis.pttl(f"test:{key}") for key in KEYS] == [-1] * 3
-    (claimed,) = await claim(store, now=T + 5)
+    (claimed,) = await taken(store, now=T + 5)
     assert (claimed.id, claimed.event_id, claimed.seq) == ("dlv_1", "evt_1", before.seq)
 
 
@@ -130,41 +82,40 @@ async def test_what_is_owed_again_is_listed_as_pending_only(
 ) -> None:
     await replay(store, await finish(store, state))
 
-    counts = (await store.counts([]))[1]
-    assert {name: n for name, n in counts.items() if n} == {"pending": 1}
+    assert await counted(store) == {"pending": 1}
     assert await store.endpoints.failed("orders", since=0) == []
     assert await redis.zrange("test:owed:orders", 0, -1) == [b"dlv_1"]
     await store.lanes.sweep(now=T + 9 * RETENTION_MS)
-    assert (await store.counts([]))[1]["pending"] == 1
+    assert await counted(store) == {"pending": 1}
 
 
 async def test_a_replay_is_on_the_timeline_of_its_generation(store: Store) -> None:
     await replay(store, await finish(store, DeliveryState.DELIVERED), now=T + 5)
 
-    newest = (await store.trackers.timeline("luma", "g-1"))[-1]
+    newest = (await store.trackers.timeline("luma", "1"))[-1]
     assert newest == Entry(T + 5, "replay", {"delivery_id": "dlv_1"})
 
 
 async def test_a_settle_from_before_the_replay_changes_nothing(store: Store) -> None:
     await end(store)
-    (slow,) = await claim(store)
-    (quick,) = await claim(store, now=T + LEASE_MS)
+    (slow,) = await taken(store)
+    (quick,) = await taken(store, now=T + LEASE_MS)
     await settle(store, quick, DeliveryState.EXHAUSTED)
-    await replay(store, await get(store))
+    await replay(store, await get(store, "1"))
 
     assert not await settle(store, slow, DeliveryState.DELIVERED)
     assert not await settle(store, quick, DeliveryState.DELIVERED)
 
-    assert (await get(store)).state is DeliveryState.PENDING
+    assert (await get(store, "1")).state is DeliveryState.PENDING
 
 
 async def test_what_was_replayed_ends_like_any_other(store: Store, redis: Redis) -> None:
     await replay(store, await finish(store, DeliveryState.EXHAUSTED))
 
-    (it,) = await claim(store)
+    (it,) = await taken(store)
     assert await settle(store, it, DeliveryState.DELIVERED)
 
-    assert (await get(store)).tries == 1
+    assert (await get(store, "1")).tries == 1
     assert -1 not in [await redis.pttl(f"test:{key}") for key in KEYS]
     assert await redis.hget("test:event:evt_1", "pending") == b"0"  # type: ignore[misc]
 
@@ -176,16 +127,16 @@ async def test_a_second_replay_owes_nothing_twice(store: Store, redis: Redis) ->
     assert (await replay(store, before))[0] == "pending"
 
     assert await redis.hget("test:event:evt_1", "pending") == b"1"  # type: ignore[misc]
-    assert len(await claim(store)) == 1
+    assert len(await taken(store)) == 1
 
 
 async def test_an_anonymous_endpoint_stays_for_what_is_owed_again(
     store: Store, redis: Redis
 ) -> None:
     await end(store, endpoint="url_1")
-    await settle(store, (await claim(store))[0], DeliveryState.DELIVERED)
+    await settle(store, (await taken(store))[0], DeliveryState.DELIVERED)
 
-    await replay(store, await get(store))
+    await replay(store, await get(store, "1"))
 
     assert await redis.pttl("test:endpoint:url_1") == -1
     await store.lanes.sweep(now=T + 9 * RETENTION_MS)
@@ -197,23 +148,46 @@ async def test_an_anonymous_endpoint_stays_for_what_is_owed_again(
 
 async def test_what_waits_for_its_next_attempt_becomes_due_now(store: Store) -> None:
     await end(store)
-    await settle(store, (await claim(store))[0], DeliveryState.PENDING)
-    before = await get(store)
+    await settle(store, (await taken(store))[0], DeliveryState.PENDING)
+    before = await get(store, "1")
     await store.lanes.leave(LANE, now=T)
 
     assert await replay(store, before, now=T + 5) == ("pending", LANE)
 
-    (it,) = await claim(store, now=T + 5)
+    assert (await get(store, "1")).next_attempt_at == T + 5
+    (it,) = await taken(store, now=T + 5)
     assert it.tries == before.tries == 1
+
+
+async def test_what_was_settled_since_it_was_read_becomes_due_as_it_is_now(store: Store) -> None:
+    await end(store)
+    read = await get(store, "1")
+    await settle(store, (await taken(store))[0], DeliveryState.PENDING)
+
+    await replay(store, read, now=T + 5)
+
+    (it,) = await taken(store, now=T + 5)
+    assert it.tries == 1
+
+
+async def test_what_a_crashed_worker_had_in_hand_becomes_due_now_once_its_lease_has_ended(
+    store: Store,
+) -> None:
+    await end(store)
+    (it,) = await taken(store)
+
+    assert (await replay(store, it, now=T + LEASE_MS))[0] == "pending"
+
+    assert len(await taken(store, now=T + LEASE_MS)) == 1
 
 
 async def test_what_is_under_way_is_left_to_whoever_has_it(store: Store) -> None:
     await end(store)
-    (it,) = await claim(store)
+    (it,) = await taken(store)
 
     assert (await replay(store, it, now=T + 5))[0] == "pending"
 
-    assert await claim(store, now=T + 5) == []
+    assert await taken(store, now=T + 5) == []
     assert await settle(store, it, DeliveryState.DELIVERED)
 
 
@@ -233,17 +207,17 @@ async def test_what_has_lost_its_event_or_its_endpoint_is_not_replayed(
     await redis.delete(f"test:{key}")
 
     assert await replay(store, before) == ("gone", "")
-    assert await get(store) == before
+    assert await get(store, "1") == before
 
 
 async def test_what_was_owed_to_an_endpoint_that_is_off_is_not_replayed(store: Store) -> None:
     before = await finish(store, DeliveryState.EXHAUSTED)
-    await store.endpoints.put(ORDERS, enabled=False, secret="")
+    await store.endpoints.put(ORDERS, enabled=False, secret="s1")
 
     assert await replay(store, before) == ("disabled", "")
-    assert await get(store) == before
+    assert await get(store, "1") == before
 
-    await store.endpoints.put(ORDERS, enabled=True, secret="")
+    await store.endpoints.put(ORDERS, enabled=True, secret="s1")
     assert (await replay(store, before))[0] == "exhausted"
 
 
@@ -256,7 +230,7 @@ async def test_what_failed_since_an_instant_is_listed_in_the_order_of_its_end(
     for name in "123":
         await end(store, name)
     await end(store, "other", endpoint="url_1")
-    for late, it in enumerate(reversed(await claim(store))):
+    for late, it in enumerate(reversed(await taken(store))):
         await settle(store, it, DeliveryState.EXHAUSTED, now=T + late)
 
     assert await store.endpoints.failed("orders", since=0) == ["dlv_3", "dlv_2", "dlv_1"]
@@ -274,7 +248,7 @@ async def test_what_is_no_longer_kept_is_not_listed(store: Store) -> None:
 
 async def test_what_failed_again_is_kept_from_then_on(store: Store) -> None:
     await replay(store, await finish(store, DeliveryState.EXHAUSTED))
-    await settle(store, (await claim(store))[0], DeliveryState.EXHAUSTED, now=T + 9)
+    await settle(store, (await taken(store))[0], DeliveryState.EXHAUSTED, now=T + 9)
 
     await store.lanes.sweep(now=T + RETENTION_MS)
     assert await store.endpoints.failed("orders", since=0) == ["dlv_1"]

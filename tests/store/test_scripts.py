@@ -42,6 +42,7 @@ PERMANENT = (
     "deliveries:*",
     "endpoints",
     "failed:*",
+    "troubled",  # endpoints, until they do well or are deleted
     "watchers",  # endpoints that somebody has put, and until they are deleted
     "endpoint:orders",
 )
@@ -61,7 +62,7 @@ async def life_of(store: Store, name: str, state: State, *, now: int | None = T)
     await store.trackers.hurry("luma", name, now=now)
     over = replace(await claim_one(store, name, now), state=state, finished_at=at)
     event = None if state is State.CANCELED else event_of(name)
-    await store.trackers.settle(over, generation={"id": name}, event=event, now=now)
+    await store.trackers.settle(replace(over, generation={"id": name}), event=event, now=now)
     if event is None:
         return
     for next_attempt_at in (at, None):
@@ -87,7 +88,7 @@ async def life_of_endpoints(store: Store) -> None:
         else:
             await store.endpoints.put(asks, enabled=False, secret="s1")
         await store.endpoints.release(name)
-        await store.endpoints.settled(name)
+        await store.endpoints.settled(name, "")
 
 
 async def attempt(
@@ -152,7 +153,7 @@ async def test_after_the_retention_nothing_is_left_but_what_is_for_ever(redis: R
         await life_of(store, f"g-{number}", state, now=None)
     await life_of_endpoints(store)
     await store.endpoints.drop("orders")
-    await store.endpoints.settled("orders")
+    await store.endpoints.settled("orders", "")
     await redis.delete("test:drain:poll:luma", f"test:drain:{LANE}")
 
     async with asyncio.timeout(5):
@@ -279,10 +280,15 @@ async def test_counts_are_told_for_each_state(store: Store) -> None:
     await life_of(store, "g-1", State.FAILED)
     await store.trackers.track("other", "luma", [("g-2", Terms(deadline_s=60))])
 
-    trackers, deliveries = await store.counts(["luma", "other", "unused"])
+    found = await store.figures.read(["luma", "other", "unused"], now=T)
 
-    assert trackers == {"tracking": 1, "completed": 0, "failed": 1, "expired": 0, "canceled": 0}
-    assert deliveries == {"pending": 0, "delivered": 1, "exhausted": 0, "discarded": 0}
+    none = dict.fromkeys(State, 0)
+    assert found.trackers == {
+        "luma": {**none, State.FAILED: 1},
+        "other": {**none, State.TRACKING: 1},
+        "unused": none,
+    }
+    assert found.deliveries == {**dict.fromkeys(DeliveryState, 0), DeliveryState.DELIVERED: 1}
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])

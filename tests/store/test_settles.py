@@ -112,7 +112,7 @@ async def test_all_that_a_look_showed_is_there_afterwards(store: Store, tracker:
 async def test_a_look_that_showed_nothing_leaves_the_generation_as_it_was(
     store: Store, tracker: Tracker
 ) -> None:
-    await settle(store, replace(tracker, next_poll_at=T), generation={"id": "g-1"})
+    await settle(store, replace(tracker, next_poll_at=T, generation={"id": "g-1"}))
 
     await settle(store, replace(await claim(store), next_poll_at=T, last_error="502"))
 
@@ -135,7 +135,7 @@ async def test_what_is_over_is_listed_as_such_and_due_nowhere(
 ) -> None:
     assert await settle(store, over(tracker, state))
 
-    counts = (await store.counts(["luma"]))[0]
+    counts = (await store.figures.read(["luma"], now=T)).trackers["luma"]
     assert {name: n for name, n in counts.items() if n} == {state.value: 1}
     assert not await redis.exists("test:due:poll:luma", "test:deadlines:luma", "test:lanes")
 
@@ -273,9 +273,9 @@ async def test_a_look_at_what_is_over_brings_news_but_no_event_and_no_new_life(
     await settle(store, over(tracker, state))
     for key in await redis.keys("test:*:luma:g-1"):
         await redis.pexpire(key, 5000)
-    seen = replace(await claim(store), assets={"video": "new"}, polls=1)
+    seen = replace(await claim(store), assets={"video": "new"}, polls=1, generation={"id": "g-1"})
 
-    assert await settle(store, seen, generation={"id": "g-1"}, event=event())
+    assert await settle(store, seen, event=event())
 
     found = await get(store)
     assert (found.state, found.assets, found.generation) == (state, {"video": "new"}, {"id": "g-1"})

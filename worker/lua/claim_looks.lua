@@ -1,9 +1,14 @@
--- Claim the looks that are due in one account's lane, as far as its health and budget allow.
--- ARGV: now, account, limit, lease_ms, requests per second, alive_ms
--- Returns {now, wake_at, health, blind, looks}: health = {reason, streak, held_until, detail,
--- version}; blind are past their deadline while the account is held; each is {id, HGETALL}
+-- Claim the looks that are due in one account's lane, as far as its health and budget allow: each
+-- costs a request. With `page` (the rows of a page of the provider's list) one request is to do for
+-- many: then what is due first is claimed, and up to so many in all that are near it in the list.
+-- ARGV: now, account, limit, lease_ms, requests per second, alive_ms, page (0 = one by one),
+--   how long first looks wait for the next page in ms
+-- Returns {now, wake_at, health, blind, looks, due, version, unlearned}: health = {reason, streak,
+-- held_until, detail, version, slowed_until, suspect}; blind are past their deadline while the
+-- account is held; each is {id, HGETALL}; so many of the looks are due; the version of what was
+-- learned, and how many ends nobody has learned from
 local now, account, limit, lease_ms = clock(), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local rate, alive_ms = tonumber(ARGV[5]), tonumber(ARGV[6])
+local rate, alive_ms, page = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local lane = 'poll:' .. account
 local due, deadlines, card = key('due:' .. lane), key('deadlines:' .. account), key('card:' .. lane)
 local leased_until = now + lease_ms
@@ -11,30 +16,72 @@ local leased_until = now + lease_ms
 local health = health_of(lane)
 local held_until = tonumber(health[3] or 0)
 local held = held_until > now
+rate = rate_at(card, now, rate)
 local tokens = tokens_at(card, now, rate)
 local allowed = held and 0 or math.min(limit, math.floor(tokens))
 if held_until > 0 then
-  allowed = math.min(allowed, 1) -- after a hold one probe goes first, until an answer clears it
+  allowed, page = math.min(allowed, 1), 0 -- a probe goes first, until an answer clears the hold
 end
 
 local blind, looks = {}, {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', deadlines, '-inf', now, 'LIMIT', 0, limit)) do
-  if held then
-    blind[#blind + 1] = claim_tracker(account, id, leased_until)
-  elseif #looks < allowed then
-    looks[#looks + 1] = claim_tracker(account, id, leased_until)
-  end
-end
-local room = allowed - #looks
-if room > 0 then
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, room)) do
-    looks[#looks + 1] = claim_tracker(account, id, leased_until)
-  end
+local function claim(id)
+  looks[#looks + 1] = claim_tracker(account, id, leased_until)
 end
 
-if #looks > 0 then
-  tokens = tokens - #looks
-  redis.call('HSET', card, 'tokens', tokens, 'refilled_at', now)
+-- What stands next to `leader` in the order of tracking, since that is about the order of a list:
+-- claims what is due, then what is not (a score that is no whole number has been claimed already).
+-- Returns how many are due.
+local function claim_page(leader)
+  local listed = key('trackers:' .. account .. ':tracking')
+  local rank = redis.call('ZRANK', listed, leader) or 0
+  local first = math.max(0, math.min(rank - math.floor(page / 2), redis.call('ZCARD', listed) - page))
+  local near = redis.call('ZRANGE', listed, first, first + page - 1)
+  local scores = #near > 0 and redis.call('ZMSCORE', due, unpack(near)) or {}
+  local riders = {}
+  claim(leader)
+  for i, id in ipairs(near) do
+    local at = tonumber(scores[i] or 0.5)
+    if id ~= leader and at % 1 == 0 and at > now then
+      riders[#riders + 1] = id
+    elseif id ~= leader and scores[i] and at <= now then
+      claim(id)
+    end
+  end
+  local are_due = #looks
+  for _, id in ipairs(riders) do
+    claim(id)
+  end
+  redis.call('HSET', card, 'page_at', now + tonumber(ARGV[8]))
+  return are_due
+end
+
+local late = redis.call('ZRANGEBYSCORE', deadlines, '-inf', now, 'LIMIT', 0, limit)
+local are_due, requests
+if held then
+  for _, id in ipairs(late) do
+    blind[#blind + 1] = claim_tracker(account, id, leased_until)
+  end
+  are_due, requests = 0, 0
+elseif page > 0 and allowed > 0 then
+  local leader = late[1] or redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, 1)[1]
+  are_due = leader and claim_page(leader) or 0
+  requests = math.min(1, are_due)
+else
+  for i = 1, math.min(#late, allowed) do
+    claim(late[i])
+  end
+  local room = allowed - #looks
+  if room > 0 then
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, room)) do
+      claim(id)
+    end
+  end
+  are_due, requests = #looks, #looks
+end
+
+if requests > 0 then
+  spend(card, now, tokens, requests)
+  tokens = tokens - requests
   if held_until > 0 then
     redis.call('HSET', card, 'held_until', leased_until)
   end
@@ -50,4 +97,6 @@ elseif tokens < 1 then
   wake_at = now + math.ceil((1 - tokens) / rate * 1000)
 end
 beat(lane, alive_ms, asleep_until)
-return {now, wake_at, health, blind, looks}
+local version = tonumber(redis.call('HGET', key('learned:' .. account), 'version') or 0)
+local unlearned = redis.call('LLEN', key('observed:' .. account))
+return {now, wake_at, health, blind, looks, are_due, version, unlearned}

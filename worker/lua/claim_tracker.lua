@@ -12,13 +12,14 @@ end
 local health = health_of(lane)
 if rate then
   local held_until = tonumber(health[3] or 0)
+  rate = rate_at(card, now, rate)
   local tokens = tokens_at(card, now, rate)
   if held_until > now then
     return {now, held_until - now}
   elseif tokens < 1 then
     return {now, math.ceil((1 - tokens) / rate * 1000)}
   end
-  redis.call('HSET', card, 'tokens', tokens - 1, 'refilled_at', now)
+  spend(card, now, tokens, 1)
   if held_until > 0 then
     redis.call('HSET', card, 'held_until', now + lease_ms) -- this is the probe
   end

@@ -17,14 +17,15 @@ local function first_score(zset)
   return tonumber(redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')[2])
 end
 
--- Note when `lane` next has something to do: its earliest due time, not before the end of its
--- hold, but never after a deadline, which ends a tracker even while its account is held.
--- Returns that time, or nil when the lane is empty.
+-- Note when `lane` next has something to do: its earliest due time (of a receiver's lane, that of its
+-- queues), not before the end of its hold, but never after a deadline, which ends a tracker even
+-- while its account is held. Returns that time, or nil when the lane is empty.
 local function index_lane(lane)
-  local at = first_score(key('due:' .. lane))
+  local account = lane:match('^poll:(.*)$')
+  local at = first_score(key((account and 'due:' or 'queues:') .. lane))
   if at then
     at = math.max(at, tonumber(redis.call('HGET', key('card:' .. lane), 'held_until') or 0))
-    local account = lane:match('^poll:(.*)$')
+    at = math.ceil(at) -- the end of a lease has half a millisecond
     local deadline = account and first_score(key('deadlines:' .. account))
     if deadline then
       at = math.min(at, deadline)
@@ -36,15 +37,18 @@ local function index_lane(lane)
   return at
 end
 
--- The health of a lane's account or receiver: {reason, streak, held_until, detail, version}.
+-- The health of a lane's account or receiver: {reason, streak, held_until, detail, version,
+-- slowed_until, suspect}; the last two are an account's.
 local function health_of(lane)
-  return redis.call('HMGET', key('card:' .. lane), 'reason', 'streak', 'held_until', 'detail', 'version')
+  return redis.call('HMGET', key('card:' .. lane), 'reason', 'streak', 'held_until', 'detail', 'version',
+    'slowed_until', 'suspect')
 end
 
 -- Write the health that ARGV holds from `first` (version, reason, streak, held_until, detail), if
 -- it was concluded from the version that stands, or asks for a longer hold than that does: of two
 -- answers at once no error may make a 429 unheard. '' = there is nothing to write. A receiver's is
--- forgotten after a day, so that receivers of long ago cost nothing.
+-- forgotten after a day, so that receivers of long ago cost nothing. Returns whether it was written
+-- as it was concluded, on the version that stood.
 local function settle_health(lane, first)
   local card = key('card:' .. lane)
   local version = ARGV[first]
@@ -63,6 +67,7 @@ local function settle_health(lane, first)
   if not lane:find('^poll:') then
     redis.call('PEXPIRE', card, 86400000)
   end
+  return not is_stale
 end
 
 -- Work has come due in `lane`: wake its drain if that sleeps; true if it has none and the caller
@@ -99,6 +104,13 @@ local function unlist_at(index, member, at)
   redis.call('ZADD', key('expiry'), at, index .. ' ' .. member)
 end
 
+-- The requests per second that an account may make at `now`, of the `rate` that is configured: after
+-- a 429 fewer, and a tenth of `rate` more with each minute until `slowed_until` (policy.rate_share).
+local function rate_at(card, now, rate)
+  local slowed_until = tonumber(redis.call('HGET', card, 'slowed_until') or 0)
+  return rate * math.max(0.05, math.min(1, 1 - (slowed_until - now) / 600000))
+end
+
 -- The tokens in an account's bucket at `now`: it fills at `rate` a second, up to a second's worth.
 local function tokens_at(card, now, rate)
   local bucket = redis.call('HMGET', card, 'tokens', 'refilled_at')
@@ -107,7 +119,17 @@ local function tokens_at(card, now, rate)
   return math.min(full, tonumber(bucket[1] or full) + elapsed / 1000 * rate)
 end
 
--- Lease a tracker: it falls due again when the lease ends, unless it has been settled by then. Its
+-- Take `n` of the `tokens` there are at `now`. `spent` is how many were taken lately, each counting
+-- less with time: divided by 60 it is the requests per second of the last minute or so.
+local function spend(card, now, tokens, n)
+  local was = redis.call('HMGET', card, 'spent', 'refilled_at')
+  local since = math.max(0, now - tonumber(was[2] or now))
+  local spent = tonumber(was[1] or 0) * math.exp(-since / 60000) + n
+  redis.call('HSET', card, 'tokens', tokens - n, 'refilled_at', now, 'spent', spent)
+end
+
+-- Lease a tracker: it falls due again when the lease ends, unless it has been settled by then. The
+-- half millisecond marks it as claimed: what is merely due has whole ones. Its
 -- fence stays: of several looks at once the first to be settled counts, since one answer is as good
 -- as another, and who asks again and again would see no end if only the last one did. A finished
 -- tracker is in no queue and gets no lease. Returns {id, HGETALL}, or nil for an ID that a queue
@@ -117,7 +139,7 @@ local function claim_tracker(account, id, leased_until)
   local due, deadlines = key('due:poll:' .. account), key('deadlines:' .. account)
   local state = redis.call('HGET', tracker, 'state')
   if state == 'tracking' then
-    redis.call('ZADD', due, leased_until, id)
+    redis.call('ZADD', due, leased_until - 0.5, id)
     redis.call('ZADD', deadlines, 'XX', 'GT', leased_until, id)
   else
     redis.call('ZREM', due, id)

@@ -6,7 +6,8 @@ if redis.call('DEL', key('endpoint:' .. name)) == 0 then
   return 0
 end
 redis.call('ZREM', key('endpoints'), name)
+redis.call('ZREM', key('troubled'), name)
 redis.call('SREM', key('watchers'), name)
-redis.call('ZREM', key('expiry'), 'endpoints ' .. name)
-redis.call('HSET', key('disabled'), name, '')
+redis.call('ZREM', key('expiry'), 'endpoints ' .. name, 'troubled ' .. name)
+redis.call('SADD', key('switched_off'), name .. ' ')
 return 1

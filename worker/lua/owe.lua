@@ -5,5 +5,6 @@ local event_id, id = ARGV[4], ARGV[5]
 if redis.call('EXISTS', key('delivery:' .. id)) == 1 or redis.call('EXISTS', key('event:' .. event_id)) == 0 then
   return ''
 end
+redis.call('PERSIST', key('event:' .. event_id))
 local owed = {id = id, endpoint = ARGV[6], url = ARGV[7], lane = ARGV[8], record = ARGV[9]}
 return owe(event_id, '', '', owed, clock(), tonumber(ARGV[3]), tonumber(ARGV[2]))

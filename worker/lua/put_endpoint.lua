@@ -1,29 +1,44 @@
--- Make an endpoint, or change one: what it is sent with; and whether it is on.
--- ARGV: now, name, url ('' = as it is), record, enabled (1, 0 or '' = as it is), secrets of a new
---   one, concurrency, whether it asks for endpoint.disabled (1 or 0)
--- Returns {created, HGETALL}, or {-1} if there is none and no URL was given
-local now, name, url = clock(), ARGV[2], ARGV[3]
-local endpoint = key('endpoint:' .. name)
-local created = redis.call('EXISTS', endpoint) == 0
+-- Make an endpoint, or change one: where it is, what it is sent with, and whether it is on.
+-- ARGV: now, name, url ('' = as it is), lane of that, record ('' = it, the concurrency and who is
+--   told stay as they are), enabled (1, 0 or '' = as it is), secrets of a new one, concurrency,
+--   whether it asks for endpoint.disabled (1 or 0), alive_ms
+-- Returns {created, HGETALL, lane whose drain the caller must start or ''}, or {-1} if there is
+--   none and no URL was given
+local now, name, url, lane, record, enabled = clock(), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local endpoint, must_start = key('endpoint:' .. name), ''
+local was = redis.call('HMGET', endpoint, 'enabled', 'lane')
+local created = not was[1]
 if created and url == '' then
   return {-1}
 end
 if created then
   local seq = next_number()
-  redis.call('HSET', endpoint, 'seq', seq, 'enabled', 1, 'secrets', ARGV[6])
+  redis.call('HSET', endpoint, 'seq', seq, 'enabled', 1, 'secrets', ARGV[7])
   redis.call('ZADD', key('endpoints'), seq, name)
 end
+if record ~= '' then
+  redis.call('HSET', endpoint, 'record', record, 'concurrency', ARGV[8])
+  redis.call(ARGV[9] == '1' and 'SADD' or 'SREM', key('watchers'), name)
+end
 if url ~= '' then
-  redis.call('HSET', endpoint, 'url', url)
+  redis.call('HSET', endpoint, 'url', url, 'lane', lane)
 end
-redis.call(ARGV[8] == '1' and 'SADD' or 'SREM', key('watchers'), name)
-redis.call('HSET', endpoint, 'record', ARGV[4], 'concurrency', ARGV[7], 'put', 1)
+if url ~= '' and lane ~= was[2] then -- its queue, with all that waits there, moves along
+  if was[2] then
+    redis.call('ZREM', key('queues:' .. was[2]), name)
+    index_lane(was[2])
+  end
+  index_queue(lane, name, 0)
+  must_start = start_if_due(lane, now, tonumber(ARGV[10]))
+end
+redis.call('HSET', endpoint, 'put', 1)
 redis.call('PERSIST', endpoint) -- an anonymous one was perhaps about to end
-redis.call('ZREM', key('expiry'), 'endpoints ' .. name)
-if ARGV[5] == '1' then
+redis.call('ZREM', key('expiry'), 'endpoints ' .. name, 'troubled ' .. name)
+if enabled == '1' then
   redis.call('HSET', endpoint, 'enabled', 1)
-  redis.call('HDEL', endpoint, 'disabled_reason', 'failing_since')
-elseif ARGV[5] == '0' and redis.call('HGET', endpoint, 'enabled') == '1' then
-  disable_endpoint(name, 'it was switched off', '')
+  redis.call('HDEL', endpoint, 'disabled_reason', 'failing_since', 'failed_at', 'failing_days')
+  redis.call('ZREM', key('troubled'), name)
+elseif enabled == '0' and was[1] ~= '0' then
+  disable_endpoint(name, 'it was switched off', '', now)
 end
-return {created and 1 or 0, redis.call('HGETALL', endpoint)}
+return {created and 1 or 0, redis.call('HGETALL', endpoint), must_start}

@@ -3,18 +3,22 @@
 -- ARGV: now, name, limit (more than may be under way), retention_ms
 -- Returns how many were given up; 0 also when the endpoint is on (again)
 local now, name, limit, retention_ms = clock(), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local enabled = redis.call('HGET', key('endpoint:' .. name), 'enabled')
+local is = redis.call('HMGET', key('endpoint:' .. name), 'enabled', 'lane')
+local enabled, queues, released = is[1], {}, 0
 if enabled == '1' then
   return 0
 end
-local released = 0
 for _, id in ipairs(redis.call('ZRANGE', key('owed:' .. name), 0, limit - 1)) do
-  local lane = redis.call('HGET', key('delivery:' .. id), 'lane')
-  local leased_until = tonumber(redis.call('ZSCORE', key('busy:' .. lane), id) or 0)
+  local known = delivery_of(id)
+  local leased_until = tonumber(redis.call('ZSCORE', key('busy:' .. known.queue), id) or 0)
   if leased_until <= now then
-    give_up(id, enabled, now, retention_ms)
-    index_lane(lane)
+    give_up(id, known, enabled, now, retention_ms)
+    queues[known.queue] = known.queue == name and (is[2] or known.lane) or known.queue
     released = released + 1
   end
+end
+for queue, lane in pairs(queues) do
+  index_queue(lane, queue, 0)
+  index_lane(lane)
 end
 return released

@@ -1,22 +1,29 @@
 -- Owe a finished delivery again, from its first attempt on; one that is pending becomes due now.
--- ARGV: now, delivery id, record, alive_ms
+-- ARGV: now, delivery id, fence as it was read, record to be, alive_ms
 -- Returns {state before, lane whose drain the caller must start or ''}: state '' = there is none,
 --   'disabled' = its endpoint is off, 'gone' = its endpoint or event is no longer kept
-local now, id, record, alive_ms = clock(), ARGV[2], ARGV[3], tonumber(ARGV[4])
-local delivery = key('delivery:' .. id)
-local known = redis.call('HMGET', delivery, 'state', 'lane', 'event_id', 'endpoint', 'seq', 'account', 'generation_id')
-local state, lane, event_id, endpoint, seq = known[1], known[2], known[3], known[4], known[5]
-if not state then
+local now, id, fence, record, alive_ms = clock(), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local delivery, known = key('delivery:' .. id), delivery_of(id)
+if not known then
   return {'', ''}
 end
-local enabled = redis.call('HGET', key('endpoint:' .. endpoint), 'enabled')
-if not enabled or redis.call('EXISTS', key('event:' .. event_id)) == 0 then
+local state, event_id, endpoint = known.state, known.event_id, known.endpoint
+local is = redis.call('HMGET', key('endpoint:' .. endpoint), 'enabled', 'lane', 'concurrency')
+if not is[1] or redis.call('EXISTS', key('event:' .. event_id)) == 0 then
   return {'gone', ''}
-elseif enabled == '0' then
+elseif is[1] == '0' then
   return {'disabled', ''}
 end
 
-if state ~= 'pending' then
+local timeline = key('timeline:' .. known.account .. ':' .. known.generation_id)
+note(timeline, {string.format('[%.0f,"replay",{"delivery_id":"%s"}]', now, id)})
+if state == 'pending' then
+  if tonumber(redis.call('ZSCORE', key('busy:' .. known.queue), id) or 0) > now then
+    return {state, ''} -- whoever has it in hand settles it
+  elseif known.fence == fence then
+    redis.call('HSET', delivery, 'record', record)
+  end
+else
   local index = 'deliveries:' .. state
   redis.call('ZREM', key(index), id)
   redis.call('ZREM', key('expiry'), index .. ' ' .. id)
@@ -27,12 +34,16 @@ if state ~= 'pending' then
     redis.call('PERSIST', it)
   end
   redis.call('HINCRBY', key('event:' .. event_id), 'pending', 1)
-  redis.call('ZADD', key('deliveries:pending'), seq, id)
+  redis.call('ZADD', key('deliveries:pending'), known.seq, id)
   keep_endpoint(endpoint, id, now)
 end
-local timeline = key('timeline:' .. known[6] .. ':' .. known[7])
-note(timeline, {string.format('[%.0f,"replay",{"delivery_id":"%s"}]', now, id)})
-if not redis.call('ZSCORE', key('busy:' .. lane), id) then
-  redis.call('ZADD', key('due:' .. lane), now, id)
+
+local lane = is[2] or known.lane -- its endpoint may have moved since
+local queue = is[3] and endpoint or lane
+if queue ~= known.queue then
+  redis.call('ZREM', key('due:' .. known.queue), id)
+  redis.call('HSET', delivery, 'queue', queue)
 end
-return {state, index_lane(lane) <= now and summon(lane, now, alive_ms) and lane or ''}
+redis.call('ZADD', key('due:' .. queue), now, id)
+redis.call('ZADD', key('queues:' .. lane), 'LT', now, queue)
+return {state, start_if_due(lane, now, alive_ms)}

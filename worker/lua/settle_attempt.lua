@@ -2,51 +2,73 @@
 -- its receiver and its endpoint.
 -- ARGV: now, delivery id, fence, state, reason, record, next_at, attempt, timeline entry,
 --   retention_ms, health version, reason, streak, held_until, detail ('' version = unchanged),
---   outcome (ok, failed), and if it switches the endpoint off: why, the failing_since that this was
---   concluded from ('' = it does not matter), event id, event type, event body
+--   outcome (ok, failed), the endpoint's failing_since as it was read ('' = none), failing_since
+--   and failing_days as they follow from it ('' = unchanged), and if it switches the endpoint off:
+--   why, whether that rests on failing_since (1 or 0), event id, event type, event body
 -- Returns {1, whether the endpoint was switched off}, or {0, 0} if the claim was stale
 local now, id, fence, state = clock(), ARGV[2], ARGV[3], ARGV[4]
-local retention_ms, outcome = tonumber(ARGV[10]), ARGV[16]
-local off, since, off_event = ARGV[17], ARGV[18], ARGV[19]
+local retention_ms, outcome, read_since, since = tonumber(ARGV[10]), ARGV[16], ARGV[17], ARGV[18]
+local off, rests_on_since, off_event = ARGV[20], ARGV[21] == '1', ARGV[22]
 local delivery, attempts = key('delivery:' .. id), key('attempts:' .. id)
-local known = redis.call('HMGET', delivery, 'fence', 'state', 'lane', 'endpoint', 'account', 'generation_id')
-local lane, name = known[3], known[4]
-if not lane then
+local known = delivery_of(id)
+if not known then
   return {0, 0}
 end
-settle_health(lane, 11)
-if known[1] ~= fence or known[2] ~= 'pending' then
-  index_lane(lane)
+settle_health(known.lane, 11)
+if known.fence ~= fence or known.state ~= 'pending' then
+  index_lane(known.lane)
   return {0, 0}
 end
 
+local name = known.endpoint
 local endpoint, switched_off = key('endpoint:' .. name), 0
-if redis.call('EXISTS', endpoint) == 1 then
-  local is = redis.call('HMGET', endpoint, 'enabled', 'failing_since')
-  if outcome == 'ok' then
-    redis.call('HDEL', endpoint, 'failing_since')
-  else
-    redis.call('HSETNX', endpoint, 'failing_since', now)
+local is = redis.call('HMGET', endpoint, 'enabled', 'failing_since', 'lane', 'concurrency')
+local enabled, failing_since = is[1], is[2]
+if enabled and outcome == 'ok' and failing_since then
+  redis.call('HDEL', endpoint, 'failing_since', 'failed_at', 'failing_days')
+  if enabled == '1' then
+    redis.call('ZREM', key('troubled'), name)
   end
-  if off and is[1] == '1' and (since == '' or since == is[2]) then
-    switched_off = 1
-    bear_event(19, '', '', now, 0, retention_ms)
-    disable_endpoint(name, off, off_event)
+elseif enabled and outcome == 'failed' then
+  if since ~= '' and (failing_since or '') == read_since then
+    redis.call('HSET', endpoint, 'failing_since', since, 'failed_at', now, 'failing_days', ARGV[19])
+  elseif not failing_since then -- a success came between: this failure is the first since
+    redis.call('HSET', endpoint, 'failing_since', now, 'failed_at', now, 'failing_days', 1)
   end
+  trouble(name, now)
+end
+if off and enabled == '1' and not (rests_on_since and (failing_since or '') ~= read_since) then
+  switched_off, enabled = 1, '0'
+  bear_event(22, '', '', now, 0, retention_ms)
+  disable_endpoint(name, off, off_event, now)
 end
 
 redis.call('HSET', delivery, 'record', ARGV[6], 'fence', next_number())
-redis.call('RPUSH', attempts, ARGV[8])
-redis.call('LTRIM', attempts, -50, -1)
-note(key('timeline:' .. known[5] .. ':' .. known[6]), {ARGV[9]})
-local enabled = redis.call('HGET', endpoint, 'enabled')
-if state == 'pending' and enabled == '1' then
-  redis.call('ZREM', key('busy:' .. lane), id)
-  redis.call('ZADD', key('due:' .. lane), ARGV[7], id)
-elseif state == 'pending' then
-  give_up(id, enabled, now, retention_ms) -- it was under way when its endpoint was released
-else
-  finish_delivery(id, state, ARGV[5], now, retention_ms)
+if redis.call('RPUSH', attempts, ARGV[8]) > 50 then
+  redis.call('LTRIM', attempts, -50, -1)
 end
+note(key('timeline:' .. known.account .. ':' .. known.generation_id), {ARGV[9]})
+
+local lane = is[3] or known.lane -- its endpoint may have moved, or have got a queue of its own
+local queue = is[4] and name or lane
+if state == 'pending' and enabled == '1' then
+  redis.call('ZREM', key('busy:' .. known.queue), id)
+  if queue ~= known.queue then
+    redis.call('ZREM', key('due:' .. known.queue), id)
+    redis.call('HSET', delivery, 'queue', queue)
+  end
+  redis.call('ZADD', key('due:' .. queue), ARGV[7], id)
+  index_queue(lane, queue, now)
+elseif state == 'pending' then
+  give_up(id, known, enabled, now, retention_ms) -- it was under way when its endpoint was released
+else
+  finish_delivery(id, known, state, ARGV[5], now, retention_ms)
+  say('delivery.' .. state, known.event_id, known.account, known.generation_id, 'delivery_id', id,
+    'endpoint', name, 'reason', ARGV[5])
+end
+index_queue(known.queue == name and lane or known.queue, known.queue, now) -- there is room again
 index_lane(lane)
+if lane ~= known.lane then
+  index_lane(known.lane)
+end
 return {1, switched_off}

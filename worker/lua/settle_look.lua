@@ -1,8 +1,10 @@
 -- Write what a look (or a cancel) made of a tracker, if nobody has settled it since it was claimed;
 -- an end is written with its event and what is owed for it, or not at all.
 -- ARGV: now, account, id, fence, state, record, next_at, retention_ms, alive_ms,
---   health version, reason, streak, held_until, detail ('' version = health unchanged),
---   number of timeline entries, the entries, then for an event: event id, type, body, and for
+--   health version, reason, streak, held_until, detail, slowed_until, suspect ('' version = health
+--   unchanged),
+--   what was learned ('' = nothing) and how long it is kept in ms, number of timeline entries,
+--   the entries, then for an event: event id, type, body, and for
 --   its delivery: delivery id, endpoint, url, lane, record
 -- Returns {1, lane whose drain the caller must start or ''}, or {0, ''} if it was settled since
 local now, account, id, fence, state = clock(), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -22,7 +24,18 @@ local function finish(before, seq)
   redis.call('PUBLISH', key('ends'), name)
 end
 
-settle_health(lane, 10)
+-- What nobody learns from must not pile up: ten thousand ends tell no more than the first thousand.
+local function observe()
+  local observed = key('observed:' .. account)
+  if ARGV[17] ~= '' and redis.call('LLEN', observed) < 10000 then
+    redis.call('RPUSH', observed, ARGV[17])
+    redis.call('PEXPIRE', observed, ARGV[18])
+  end
+end
+
+if settle_health(lane, 10) then -- of answers at once to one burst, the first alone slows it
+  redis.call('HSET', key('card:' .. lane), 'slowed_until', ARGV[15], 'suspect', ARGV[16])
+end
 local known = redis.call('HMGET', tracker, 'fence', 'state', 'seq', 'deadline_at')
 local before = known[2]
 if known[1] ~= fence or (before ~= 'tracking' and before ~= state) then
@@ -31,9 +44,10 @@ if known[1] ~= fence or (before ~= 'tracking' and before ~= state) then
 end
 
 redis.call('HSET', tracker, 'state', state, 'record', ARGV[6], 'fence', next_number())
+redis.call('HDEL', tracker, 'looks') -- the record says it all
 local entries = {}
-for i = 1, tonumber(ARGV[15]) do
-  entries[i] = ARGV[15 + i]
+for i = 1, tonumber(ARGV[19]) do
+  entries[i] = ARGV[19 + i]
 end
 note(timeline, entries)
 if state == 'tracking' then
@@ -42,9 +56,12 @@ if state == 'tracking' then
 elseif before == 'tracking' then
   finish(before, known[3])
 end
+if before == 'tracking' then
+  observe()
+end
 index_lane(lane)
 
-local event_at = 16 + #entries
+local event_at = 20 + #entries
 if ARGV[event_at] and before == 'tracking' then -- what is over has had its event
   return {1, bear_event(event_at, account, id, now, alive_ms, retention_ms)}
 end

@@ -6,6 +6,11 @@ local lane = 'poll:' .. account
 local tracked = string.format('[%.0f,"tracked"]', now)
 local outcomes = {}
 
+-- The first look is at once, or soon after with the next page of the provider's list, if pages
+-- are looked at: one of them then shows all that were tracked by then.
+local page_at = tonumber(redis.call('HGET', key('card:' .. lane), 'page_at') or 0)
+local first_at = math.min(math.max(now, page_at), now + 3000)
+
 -- What is to be listed, as ZADD takes it: one command for each list and none for each ID, since
 -- every one of them is also written to the append-only file.
 local seq, listed, due, deadlines = nil, {}, {}, {}
@@ -14,6 +19,7 @@ local function begin_anew(id, tracker, timeline, state)
   local index = 'trackers:' .. account .. ':' .. state
   redis.call('ZREM', key(index), id)
   redis.call('ZREM', key('expiry'), index .. ' ' .. id)
+  redis.call('HDEL', tracker, 'looks')
   redis.call('PERSIST', tracker)
   redis.call('PERSIST', timeline)
 end
@@ -36,7 +42,7 @@ local function start(id, tracker, state, terms, deadline_ms)
   end
   local n = #due
   listed[n + 1], listed[n + 2] = seq, id
-  due[n + 1], due[n + 2] = now, id
+  due[n + 1], due[n + 2] = first_at, id
   deadlines[n + 1], deadlines[n + 2] = now + deadline_ms, id
 end
 
@@ -61,6 +67,6 @@ if #due > 0 then
   redis.call('ZADD', key('due:' .. lane), unpack(due))
   redis.call('ZADD', key('deadlines:' .. account), unpack(deadlines))
   -- While the account is held there is nothing for a drain to do.
-  must_start = index_lane(lane) <= now and summon(lane, now, alive_ms)
+  must_start = index_lane(lane) <= first_at and summon(lane, first_at, alive_ms)
 end
 return {now, must_start and 1 or 0, outcomes}

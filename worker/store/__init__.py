@@ -9,20 +9,29 @@ clocks agree. The keys, below the deployment's prefix:
     timeline:{account}:{id}     list    the newest 200 entries
     trackers:{account}:{state}  zset    IDs by seq: lists and counts
     card:{lane}                 hash    health of the account or receiver; an account's tokens
-    due:{lane}                  zset    IDs by due time (while claimed: the end of the lease)
+    due:{lane}, due:{queue}     zset    IDs by due time (while claimed: the end of the lease)
+    queues:{lane}               zset    of a receiver's lane: its queues, by when each has work
     deadlines:{account}         zset    IDs by deadline
+    learned:{account}           hash    what is known of each kind; version
+    observed:{account}          list    ends that nobody has learned from yet
+    listing:{account}           string  how the provider lists its generations
     lanes                       zset    lanes by when they next have something to do
     drain:{lane}                string  there while a drain lives: until when it sleeps
     event:{id}                  hash    type, account, generation_id, body, deliveries pending
-    delivery:{id}               hash    state, reason, fence, seq, lane, event_id, endpoint, …
-    busy:{lane}                 zset    deliveries under way, by the end of their lease
+    delivery:{id}               hash    state, reason, fence, seq, lane, queue, event_id, …
+    busy:{queue}                zset    deliveries under way, by the end of their lease
     attempts:{id}               list    the newest 50 attempts of a delivery
     deliveries:{state}          zset    delivery IDs by seq
-    endpoint:{name}             hash    url, record, enabled, concurrency, secrets, failing_since
+    endpoint:{name}             hash    url, lane, record, enabled, concurrency, secrets, failing_…
     endpoints, watchers         zset, set  all by seq; those that ask for endpoint.disabled
     owed:{name}, failed:{name}  zset    an endpoint's pending and exhausted deliveries, by time
-    disabled                    hash    endpoints switched off: whom it concerns is yet to be told
-    events                      stream  the newest 10,000 events, by ID
+    switched_off                set     endpoints that were, and whom it concerns is yet to be told
+    events                      stream  the newest 20,000 events and ends of deliveries
+    totals                      hash    what all processes have counted
+    minute:{n}                  hash    what they counted in a minute of the last hour
+    workers                     zset    workers, by when they last showed that they live
+    troubled                    zset    endpoints that fail or are off, by since when
+    unconfigured                set     accounts that a worker has met and does not know
     expiry                      zset    entries of the lists above, by when they leave
     seq                         string  the last number given out: places in lists, fences
     secret                      string  the signing secret that was made here
@@ -31,20 +40,27 @@ clocks agree. The keys, below the deployment's prefix:
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+
 from redis.asyncio import Redis
 
 from worker.errors import ConfigurationError
-from worker.model import DeliveryState, State
+from worker.model import State
 from worker.store.bell import Bell, heard
 from worker.store.deliveries import ClaimedDeliveries, ClaimedDelivery, Deliveries, SwitchOff
 from worker.store.endpoints import Endpoints
-from worker.store.lanes import Lanes
+from worker.store.figures import WORKER_ALIVE_S, FigureBook
+from worker.store.lanes import Lanes, lane_of
+from worker.store.learned import Learned
 from worker.store.outages import redis_may_be_away
+from worker.store.records import shows_nothing_new
 from worker.store.scripts import LEASE_S, Clock, Scripts
+from worker.store.stream import Stream, StreamEntry
 from worker.store.trackers import ClaimedLooks, ClaimedTracker, Tracked, Trackers
 
 __all__ = [
     "LEASE_S",
+    "WORKER_ALIVE_S",
     "Bell",
     "ClaimedDeliveries",
     "ClaimedDelivery",
@@ -52,10 +68,13 @@ __all__ = [
     "ClaimedTracker",
     "Clock",
     "Store",
+    "StreamEntry",
     "SwitchOff",
     "Tracked",
     "heard",
+    "lane_of",
     "redis_may_be_away",
+    "shows_nothing_new",
 ]
 
 JOBS = "jobs"
@@ -78,9 +97,12 @@ class Store:
         self._redis = redis
         self._scripts = Scripts(redis, prefix=prefix, retention_s=retention_s, lease_s=lease_s)
         self.trackers = Trackers(self._scripts)
+        self.learned = Learned(self._scripts)
         self.deliveries = Deliveries(self._scripts)
         self.endpoints = Endpoints(self._scripts)
         self.lanes = Lanes(self._scripts)
+        self.stream = Stream(self._scripts)
+        self.figures = FigureBook(self._scripts, self.endpoints)
         self.bell = Bell(redis, [self._scripts.key("bell"), self._scripts.key("ends")])
 
     async def ring(self, name: str) -> None:
@@ -99,22 +121,19 @@ class Store:
         kept: bytes = await self._redis.get(name)
         return kept.decode()
 
-    async def counts(self, accounts: list[str]) -> tuple[dict[str, int], dict[str, int]]:
-        """Count trackers and deliveries by state, in constant time."""
+    async def tracking(self, accounts: Iterable[str]) -> list[int]:
+        """Count what is being tracked in each account."""
         pipe = self._redis.pipeline(transaction=False)
         for account in accounts:
-            for state in State:
-                pipe.zcard(self._scripts.key(f"trackers:{account}:{state}"))
-        for owed in DeliveryState:
-            pipe.zcard(self._scripts.key(f"deliveries:{owed}"))
-        found = await pipe.execute()
-        states = len(State)
-        trackers = {
-            state.value: sum(found[i : len(accounts) * states : states])
-            for i, state in enumerate(State)
-        }
-        owed_counts = found[len(accounts) * states :]
-        return trackers, {s.value: n for s, n in zip(DeliveryState, owed_counts, strict=True)}
+            pipe.zcard(self._scripts.key(f"trackers:{account}:{State.TRACKING}"))
+        return [int(count) for count in await pipe.execute()]
+
+    async def strays(self, configured: Container[str]) -> dict[str, int]:
+        """Count what is tracked in each account that is not configured, as far as workers saw."""
+        met: set[bytes] = await self._redis.smembers(self._scripts.key("unconfigured"))  # type: ignore[misc]
+        names = sorted(each.decode() for each in met if each.decode() not in configured)
+        counts = await self.tracking(names)
+        return {name: count for name, count in zip(names, counts, strict=True) if count}
 
     async def check(self) -> None:
         """Make sure that Redis answers and will not throw keys away.

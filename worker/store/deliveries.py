@@ -11,11 +11,15 @@ from worker.model import (
     DeliveryState,
     Endpoint,
     Entry,
+    Failing,
     Health,
     NewEvent,
 )
 from worker.store import records
 from worker.store.scripts import ALIVE_S, Clock, Scripts, ms, pairs
+
+BARE_CONCURRENCY = 8
+"""Attempts under way at a time to all bare callback URLs of an origin; an endpoint has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +45,13 @@ class ClaimedDeliveries:
 class SwitchOff:
     """An endpoint is switched off with an attempt: why, and the event that says so.
 
-    `failing_since` is what the conclusion rests on: if the endpoint has had a success since it was
-    read, it stays on. None: it is switched off all the same.
+    If the conclusion rests on its failing since some time, it stays on when it has had a success
+    meanwhile.
     """
 
     reason: str
     event: NewEvent
-    failing_since: int | None = None
+    rests_on_failing: bool = False
 
 
 class Deliveries:
@@ -83,16 +87,26 @@ class Deliveries:
     async def claim(self, lane: str, *, limit: int, now: int | None = None) -> ClaimedDeliveries:
         """Claim up to `limit` of the deliveries due in a receiver's lane.
 
-        Fewer, if the receiver is held or has as much under way as its endpoints allow. What is
-        owed to an endpoint that is off or gone ends here.
+        Fewer, if the receiver is held or its endpoints have as much under way as they allow. What
+        is owed to an endpoint that is off or gone ends here.
         """
-        args = (lane, limit, self._scripts.lease_ms, ms(ALIVE_S), self._scripts.retention_ms)
-        at, wake_at, health, rows = await self._scripts.run("claim_deliveries", *args, now=now)
+        args = (
+            *(lane, limit, self._scripts.lease_ms, ms(ALIVE_S), self._scripts.retention_ms),
+            BARE_CONCURRENCY,
+        )
+        answer = await self._scripts.run("claim_deliveries", *args, now=now)
+        at, wake_at, health, found, rows = answer
+        endpoints = {
+            name: records.endpoint_from_hash(name.decode(), pairs(row))
+            for name, row in zip(found[::2], found[1::2], strict=True)
+            if row
+        }
         claimed = []
-        for delivery_id, body, row, endpoint in rows:
-            delivery = records.delivery_from_hash(delivery_id.decode(), pairs(row))
-            to = records.endpoint_from_hash(delivery.endpoint, pairs(endpoint))
-            claimed.append(ClaimedDelivery(delivery, body, to))
+        for delivery_id, fence, body, row in rows:
+            kept = pairs(row) | {b"fence": b"%d" % fence}
+            delivery = records.delivery_from_hash(delivery_id.decode(), kept)
+            to = endpoints[kept[b"endpoint"]]
+            claimed.append(ClaimedDelivery(delivery, records.body_of(body), to))
         known = records.health_from_row(health)
         return ClaimedDeliveries(Clock.at(at), None if wake_at < 0 else wake_at, known, claimed)
 
@@ -103,6 +117,7 @@ class Deliveries:
         *,
         entry: Entry,
         health: Health | None = None,
+        failing: Failing | None = None,
         off: SwitchOff | None = None,
         now: int | None = None,
     ) -> tuple[bool, bool]:
@@ -114,20 +129,22 @@ class Deliveries:
             entry: for the tracker's timeline.
             health: the receiver's after the attempt, with the version it was claimed under; None:
                 it is as it was.
+            failing: what a failure makes of its endpoint's failures; None: it is the first.
             off: the endpoint is switched off by this.
             now: stands in for Redis's clock, in tests.
 
         Returns:
             Whether it was written, and whether it switched the endpoint off.
         """
-        since = "" if off is None or off.failing_since is None else off.failing_since
         args = (
             *(after.id, after.fence, after.state.value, after.reason or ""),
             *(records.delivery_to_json(after), after.next_attempt_at or 0),
             *(records.attempt_to_json(attempt), records.entry_to_json(entry)),
             *(self._scripts.retention_ms, *records.health_args(health)),
             "ok" if after.state is DeliveryState.DELIVERED else "failed",
-            *((off.reason, since, off.event.id, off.event.type, off.event.body) if off else ()),
+            *records.failing_args(failing),
+            *((off.reason, int(off.rests_on_failing)) if off else ()),
+            *(records.event_args(off.event) if off else ()),
         )
         applied, switched_off = await self._scripts.run("settle_attempt", *args, now=now)
         return bool(applied), bool(switched_off)
@@ -136,14 +153,15 @@ class Deliveries:
         """Owe a finished delivery again; one that is pending becomes due now.
 
         Args:
-            again: the delivery with its tries at nought.
+            again: the delivery as it shall be, with the fence it was read with: due now, and if
+                it is finished with its tries at nought.
             now: stands in for Redis's clock, in tests.
 
         Returns:
             Its state before ('' = there is none; `disabled` = its endpoint is off; `gone` = its
             endpoint or event is no longer kept), and the lane whose drain the caller must start.
         """
-        args = (again.id, records.delivery_to_json(again), ms(ALIVE_S))
+        args = (again.id, again.fence, records.delivery_to_json(again), ms(ALIVE_S))
         before, lane = await self._scripts.run("replay", *args, now=now)
         return before.decode(), lane.decode()
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from worker.model import Delivery, Endpoint, EndpointEvent, Secret
 from worker.store import records
+from worker.store.lanes import lane_of
 from worker.store.scripts import ALIVE_S, Scripts, ms, pairs
 
-RELEASED_PER_STEP = 500
+RELEASED_PER_STEP = 200
+"""No step takes Redis longer than some milliseconds; more than any endpoint has under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutEndpoint:
+    """An endpoint that was put, whether it is new, and the lane to start ('' = none)."""
+
+    endpoint: Endpoint
+    created: bool
+    must_start: str
 
 
 class Endpoints:
@@ -20,28 +32,39 @@ class Endpoints:
         self._key = scripts.key
 
     async def put(
-        self, endpoint: Endpoint, *, enabled: bool | None, secret: str
-    ) -> tuple[Endpoint, bool] | None:
+        self, endpoint: Endpoint, *, enabled: bool | None, secret: str | None
+    ) -> PutEndpoint | None:
         """Make an endpoint, or change one.
 
         Args:
-            endpoint: as it shall be; an empty URL leaves that as it is.
+            endpoint: as it shall be; an empty URL leaves that as it is. To another origin what it
+                is owed moves along.
             enabled: switches it on or off; None leaves that as it is.
-            secret: signs for it if it is new.
+            secret: signs for it if it is new; None: the deployment's own does.
 
         Returns:
-            It, and whether it is new; None if there is none and no URL was given.
+            What came of it; None if there is none and no URL was given.
         """
-        switch = "" if enabled is None else int(enabled)
         watches = int(EndpointEvent.DISABLED in endpoint.events)
-        created, *row = await self._scripts.run(
-            "put_endpoint",
-            *(endpoint.name, endpoint.url, records.endpoint_to_json(endpoint), switch),
-            *(records.secrets_to_json([Secret(secret)]), endpoint.concurrency, watches),
+        secrets = records.secrets_to_json([Secret(secret)] if secret else [])
+        record = records.endpoint_to_json(endpoint)
+        lane = lane_of(endpoint.url) if endpoint.url else ""
+        return await self._put(
+            *(endpoint.name, endpoint.url, lane, record, _flag(enabled), secrets),
+            *(endpoint.concurrency, watches),
         )
-        if not row:
+
+    async def switch(self, name: str, *, enabled: bool | None) -> PutEndpoint | None:
+        """Switch an endpoint on or off, and leave all else as it is; None if there is none."""
+        return await self._put(name, "", "", "", _flag(enabled), "", "", "")
+
+    async def _put(self, name: str, *args: str | bytes | int) -> PutEndpoint | None:
+        created, *more = await self._scripts.run("put_endpoint", name, *args, ms(ALIVE_S))
+        if not more:
             return None
-        return records.endpoint_from_hash(endpoint.name, pairs(row[0])), bool(created)
+        row, must_start = more
+        endpoint = records.endpoint_from_hash(name, pairs(row))
+        return PutEndpoint(endpoint, bool(created), must_start.decode())
 
     async def get(self, name: str) -> Endpoint | None:
         """Read an endpoint, or None."""
@@ -77,14 +100,15 @@ class Endpoints:
 
     # --- what is to be done about those that were switched off ------------------------------------
 
-    async def switched_off(self) -> dict[str, str]:
+    async def switched_off(self) -> list[tuple[str, str]]:
         """Name the endpoints that were switched off or deleted and whose consequences are due.
 
         Returns:
-            The event to tell others of, by name of the endpoint; '' = nobody needs to be told.
+            Names, each with the event to tell others of; '' = nobody needs to be told.
         """
-        found = await self._redis.hgetall(self._key("disabled"))  # type: ignore[misc]
-        return {name.decode(): event_id.decode() for name, event_id in found.items()}
+        found = await self._redis.smembers(self._key("switched_off"))  # type: ignore[misc]
+        pairs_ = (each.decode().partition(" ") for each in sorted(found))
+        return [(name, event_id) for name, _, event_id in pairs_]
 
     async def release(self, name: str, *, now: int | None = None) -> None:
         """Give up what an endpoint that is off or deleted is owed, but for what is under way."""
@@ -108,6 +132,10 @@ class Endpoints:
             (await self._scripts.run("owe", *args, *records.delivery_args(owed, lane))).decode()
         )
 
-    async def settled(self, name: str) -> None:
-        """Note that all has been done about an endpoint that was switched off."""
-        await self._redis.hdel(self._key("disabled"), name)  # type: ignore[misc]
+    async def settled(self, name: str, event_id: str) -> None:
+        """Note that all has been done about one time that an endpoint was switched off."""
+        await self._redis.srem(self._key("switched_off"), f"{name} {event_id}")  # type: ignore[misc]
+
+
+def _flag(enabled: bool | None) -> str | int:  # noqa: FBT001 - what a caller said, or nothing
+    return "" if enabled is None else int(enabled)

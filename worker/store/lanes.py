@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
+from worker import addresses
 from worker.model import Health
 from worker.store import records
 from worker.store.scripts import ALIVE_S, Scripts, ms
@@ -13,6 +15,11 @@ LINGER_S = 2.0
 
 STAGE_LIMIT = 1000
 SWEEP_LIMIT = 1000
+
+
+def lane_of(url: str) -> str:
+    """Name the lane that deliveries to a URL belong to: one for each origin."""
+    return f"post:{addresses.origin(url)}"
 
 
 class Lanes:
@@ -39,8 +46,8 @@ class Lanes:
 
     async def sweep(self, *, now: int | None = None) -> int:
         """Take out of the lists what is no longer kept; returns how many entries that were."""
-        swept = 0
-        while (taken := await self._scripts.run("sweep", SWEEP_LIMIT, now=now)) > 0:
+        swept, retention_ms = 0, self._scripts.retention_ms
+        while (taken := await self._scripts.run("sweep", SWEEP_LIMIT, retention_ms, now=now)) > 0:
             swept += taken
         return swept
 
@@ -52,7 +59,12 @@ class Lanes:
     async def health(self, lanes: Iterable[str]) -> list[Health]:
         """Read how the accounts or receivers of lanes are doing."""
         pipe = self._redis.pipeline(transaction=False)
-        fields = ["reason", "streak", "held_until", "detail", "version"]
         for lane in lanes:
-            pipe.hmget(self._key(f"card:{lane}"), fields)
+            pipe.hmget(self._key(f"card:{lane}"), records.HEALTH_FIELDS)
         return [records.health_from_row(row) for row in await pipe.execute()]
+
+    async def looks_per_second(self, lane: str, *, now: int) -> float:
+        """Tell how many requests an account was asked for each second, over a minute or so."""
+        card = self._key(f"card:{lane}")
+        spent, at = await self._redis.hmget(card, ["spent", "refilled_at"])  # type: ignore[misc]
+        return float(spent or 0) * math.exp(-max(0, now - int(at or now)) / 60_000) / 60

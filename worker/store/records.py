@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
+from operator import attrgetter
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -22,6 +23,7 @@ from worker.model import (
     DeliveryState,
     Endpoint,
     Entry,
+    Failing,
     Health,
     HealthReason,
     NewEvent,
@@ -40,6 +42,7 @@ _DELIVERY_APART = {
     *("id", "state", "reason", "finished_at", "fence", "seq", "event_id", "endpoint"),
     *("account", "generation_id", "created_at", "attempts"),
 }
+HEALTH_FIELDS = ["reason", "streak", "held_until", "detail", "version", "slowed_until", "suspect"]
 _ENDPOINT_IN_RECORD = ("events", "headers", "refresh_assets")
 
 
@@ -54,8 +57,15 @@ def _plain_fields(kind: type, apart: set[str]) -> dict[str, Any]:
 
 _TRACKER_FIELDS = _plain_fields(Tracker, _TRACKER_APART)
 _DELIVERY_FIELDS = _plain_fields(Delivery, _DELIVERY_APART)
+_ATTEMPT_FIELDS = _plain_fields(Attempt, set())
+_ENDPOINT_FIELDS = _plain_fields(Endpoint, set())
 _NO_TERMS = Terms(deadline_s=0)
 _TERMS_FIELDS = {f.name: getattr(_NO_TERMS, f.name) for f in fields(Terms)}
+
+# What a look that shows nothing new changes has a field of its own, `looks`, which then counts more
+# than the record: so the record need not be written, and packed, anew for each of them.
+_OF_LOOKS = ("polls", "looked_at", "seen_at", "queued_at", "next_poll_at")
+_APART_FROM_LOOKS = attrgetter(*(f.name for f in fields(Tracker) if f.name not in _OF_LOOKS))
 
 # What records have in common, the most common at the end. It halves them once more, to below the
 # 512 bytes that a hash keeps compact. Never change it: what stands in Redis was packed with it.
@@ -76,9 +86,27 @@ _COMMON = (
 )
 
 
+# Words of timelines, which hold their place in here instead. Never change it but at the end.
+_SHORT = (
+    *("look", "change", "event", "attempt", "canceled"),
+    *("provider_state", "duration_ms", "error", "type", "event_id", "delivery_id", "status"),
+    "delivery_state",
+    "request_id",
+)
+_PLACES = {word: place for place, word in enumerate(_SHORT)}
+
+_PACKED_FROM = 512
+"""Bodies of so many bytes are packed; most become a third. Below, little would be won."""
+
+
 def _written(thing: object, defaults: Mapping[str, Any]) -> bytes:
     values = ((name, getattr(thing, name)) for name in defaults)
     return to_json({name: v for name, v in values if v != defaults[name]})
+
+
+def _read(text: bytes, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a JSON object, leaving out what only a newer version knows: it may run beside this."""
+    return {name: value for name, value in from_json(text).items() if name in known}
 
 
 def terms_to_json(terms: Terms) -> bytes:
@@ -102,20 +130,42 @@ def _sorted(value: Any) -> Any:
 
 def terms_from_json(text: bytes) -> Terms:
     """Read terms back."""
-    kept = from_json(text)
+    kept = _read(text, _TERMS_FIELDS)
     if "events" in kept:
         kept["events"] = tuple(kept["events"])
     return Terms(**{"deadline_s": 0.0, **kept})
 
 
-def new_record(provider: str) -> bytes:
+def new_record(provider: str, traceparent: str | None = None) -> bytes:
     """Write down the `record` of a tracker of which nothing else is known."""
-    return _packed(to_json({"provider": provider}))
+    trace = {} if traceparent is None else {"traceparent": traceparent}
+    return _packed(to_json({"provider": provider, **trace}))
 
 
 def tracker_to_record(tracker: Tracker) -> bytes:
     """Write down a tracker's `record`: all but what the hash keeps apart."""
     return _packed(_written(tracker, _TRACKER_FIELDS))
+
+
+def shows_nothing_new(before: Tracker, after: Tracker) -> bool:
+    """Tell whether a look left everything as it was but for what `looks_to_json` writes."""
+    return _APART_FROM_LOOKS(before) == _APART_FROM_LOOKS(after)
+
+
+def looks_to_json(tracker: Tracker) -> bytes:
+    """Write down what every look changes."""
+    return to_json([getattr(tracker, name) for name in _OF_LOOKS])
+
+
+def look_to_parts(entry: Entry) -> tuple[int, bytes, bytes]:
+    """Write a look's line of the timeline so that a run of such lines can be made one.
+
+    Returns:
+        The instant; what it says, the same for all that say the same; and the rest.
+    """
+    said, duration_ms = entry.details["provider_state"], entry.details["duration_ms"]
+    what = to_json([entry.kind, {"provider_state": said}])[1:-2]
+    return entry.at, what, b',"duration_ms":%d' % duration_ms
 
 
 def _packed(text: bytes) -> bytes:
@@ -129,9 +179,13 @@ def _unpacked(packed: bytes) -> bytes:
 
 def tracker_from_hash(account: str, generation_id: str, row: Mapping[bytes, bytes]) -> Tracker:
     """Read a tracker back from its hash."""
-    record = from_json(_unpacked(row[b"record"]))
+    record = _read(_unpacked(row[b"record"]), _TRACKER_FIELDS)
     if "reason" in record:
         record["reason"] = Reason(record["reason"])
+    if "kind" in record:
+        record["kind"] = tuple(record["kind"])
+    if b"looks" in row:
+        record.update(zip(_OF_LOOKS, from_json(row[b"looks"]), strict=False))
     state, tracked_at = State(row[b"state"].decode()), int(row[b"tracked_at"])
     if state is State.TRACKING:  # before its first look it is due at once
         record.setdefault("next_poll_at", tracked_at)
@@ -170,8 +224,8 @@ def delivery_from_hash(
         fence=int(row[b"fence"]),
         seq=int(row[b"seq"]),
         created_at=int(row[b"created_at"]),
-        attempts=tuple(Attempt(**from_json(each)) for each in attempts),
-        **from_json(row[b"record"]),
+        attempts=tuple(Attempt(**_read(each, _ATTEMPT_FIELDS)) for each in attempts),
+        **_read(row[b"record"], _DELIVERY_FIELDS),
     )
 
 
@@ -183,7 +237,7 @@ def endpoint_to_json(endpoint: Endpoint) -> bytes:
 
 def endpoint_from_hash(name: str, row: Mapping[bytes, bytes]) -> Endpoint:
     """Read an endpoint back from its hash."""
-    record = from_json(row[b"record"])
+    record = _read(row[b"record"], _ENDPOINT_FIELDS)
     failing_since, why = row.get(b"failing_since"), row.get(b"disabled_reason")
     return Endpoint(
         name=name,
@@ -193,6 +247,8 @@ def endpoint_from_hash(name: str, row: Mapping[bytes, bytes]) -> Endpoint:
         enabled=row[b"enabled"] == b"1",
         disabled_reason=why.decode() if why else None,
         failing_since=int(failing_since) if failing_since else None,
+        failed_at=int(row.get(b"failed_at", 0)),
+        failing_days=int(row.get(b"failing_days", 0)),
         secrets=secrets_from_json(row[b"secrets"]),
         seq=int(row[b"seq"]),
         **record,
@@ -206,18 +262,22 @@ def secrets_to_json(secrets: Iterable[Secret]) -> bytes:
 
 def secrets_from_json(text: bytes) -> tuple[Secret, ...]:
     """Read signing secrets back."""
-    return tuple(Secret(*each) for each in from_json(text))
+    return tuple(Secret(secret, until) for secret, until, *_ in from_json(text))
 
 
 def health_from_row(row: Sequence[bytes | None]) -> Health:
-    """Read a health as scripts return it: reason, streak, held_until, detail, version."""
-    reason, streak, held_until, detail, version = ((each or b"").decode() for each in row)
+    """Read a health as scripts return it, by `HEALTH_FIELDS`."""
+    reason, streak, held_until, detail, version, slowed_until, suspect = (
+        (each or b"").decode() for each in row
+    )
     return Health(
         reason=HealthReason(reason) if reason else None,
         streak=int(streak or 0),
         held_until=int(held_until or 0),
         detail=detail or None,
         version=int(version or 0),
+        slowed_until=int(slowed_until or 0),
+        suspect=suspect or None,
     )
 
 
@@ -227,6 +287,19 @@ def health_args(health: Health | None) -> list[Any]:
         return ["", "", 0, 0, ""]
     reason, detail = health.reason or "", health.detail or ""
     return [health.version, str(reason), health.streak, health.held_until, detail]
+
+
+def account_health_args(health: Health | None) -> list[Any]:
+    """Give a script an account's health, with what only accounts have."""
+    more = ["", ""] if health is None else [health.slowed_until, health.suspect or ""]
+    return health_args(health) + more
+
+
+def failing_args(failing: Failing | None) -> list[str | int]:
+    """Give a script what a failure makes of its endpoint's failures; None: it is the first."""
+    if failing is None:
+        return ["", "", ""]
+    return [failing.read_since or "", failing.since, failing.days]
 
 
 def delivery_args(owed: Delivery, lane: str) -> list[str | bytes]:
@@ -239,7 +312,8 @@ def event_args(event: NewEvent | None) -> list[Any]:
     if event is None:
         return []
     owed = event.delivery
-    return [event.id, event.type, event.body, *(delivery_args(owed, event.lane) if owed else [])]
+    body = packed_body(event.body)
+    return [event.id, event.type, body, *(delivery_args(owed, event.lane) if owed else [])]
 
 
 def attempt_to_json(attempt: Attempt) -> bytes:
@@ -249,11 +323,39 @@ def attempt_to_json(attempt: Attempt) -> bytes:
 
 
 def entry_to_json(entry: Entry) -> bytes:
-    """Write down a timeline entry: `[at, kind]` or `[at, kind, details]`."""
-    details = {name: v for name, v in entry.details.items() if v is not None}
-    return to_json([entry.at, entry.kind, details] if details else [entry.at, entry.kind])
+    """Write down a timeline entry: `[at, kind]` or `[at, kind, [name, value, …]]`.
+
+    Of a kind or a name that is in `_SHORT` its place there is written.
+    """
+    details: list[Any] = []
+    for name, value in entry.details.items():
+        if value is not None:
+            details += (_PLACES.get(name, name), value)
+    kind = _PLACES.get(entry.kind, entry.kind)
+    return to_json([entry.at, kind, details] if details else [entry.at, kind])
 
 
 def entry_from_json(text: bytes) -> Entry:
-    """Read a timeline entry back."""
-    return Entry(*from_json(text))
+    """Read a timeline entry back; scripts, and versions before, write words and `{name: value}`."""
+    at, kind, *rest = from_json(text)
+    details = rest[0] if rest else {}
+    if isinstance(details, list):
+        each = iter(details)
+        details = {_word(name): value for name, value in zip(each, each, strict=True)}
+    return Entry(at, _word(kind), details)
+
+
+def _word(written: int | str) -> str:
+    if isinstance(written, int) and written < len(_SHORT):
+        return _SHORT[written]
+    return str(written)
+
+
+def packed_body(body: bytes) -> bytes:
+    """Write down an event's body, packed if that pays."""
+    return body if len(body) < _PACKED_FROM else _packed(body)
+
+
+def body_of(kept: bytes) -> bytes:
+    """Read an event's body back. It is JSON, and what is packed does not begin as that does."""
+    return kept if kept.startswith(b"{") else _unpacked(kept)

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from worker.model import (
     Entry,
     Health,
-    JsonObject,
     NewEvent,
     State,
     Terms,
     Tracker,
 )
 from worker.store import records
-from worker.store.scripts import ALIVE_S, Clock, Scripts, ms, pairs
+from worker.store.scripts import ALIVE_S, LEARNED_KEPT_S, REST_S, Clock, Scripts, ms, pairs
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedLooks:
     """Trackers claimed from an account's lane. `wake_at` is None when nothing lies ahead.
 
-    `blind` are past their deadline while the account is held: they end without a look.
+    `blind` are past their deadline while the account is held: they end without a look. The first
+    `due` of the `looks` are due; with a `page` the others ride along with them. `learned` is
+    the version of what is known of the account's kinds, `unlearned` how many ends are to be learned
+    from.
     """
 
     clock: Clock
@@ -31,6 +33,9 @@ class ClaimedLooks:
     health: Health
     looks: list[Tracker]
     blind: list[Tracker]
+    due: int = 0
+    learned: int = 0
+    unlearned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +73,11 @@ class Trackers:
         provider: str,
         wanted: Sequence[tuple[str, Terms]],
         *,
+        traceparent: str | None = None,
         now: int | None = None,
     ) -> Tracked:
         """Track up to 1,000 generations of one account, in one atomic step."""
-        args: list[Any] = [account, ms(ALIVE_S), records.new_record(provider)]
+        args: list[Any] = [account, ms(ALIVE_S), records.new_record(provider, traceparent)]
         for generation_id, terms in wanted:
             args += (generation_id, records.terms_to_json(terms), ms(terms.deadline_s))
         at, must_start, outcomes = await self._scripts.run("track", *args, now=now)
@@ -131,21 +137,51 @@ class Trackers:
         return (State(state.decode()) if state else None), bool(must_start)
 
     async def claim(
-        self, account: str, *, limit: int, rate: float, now: int | None = None
+        self,
+        account: str,
+        *,
+        limit: int,
+        rate: float,
+        page: int = 0,
+        first_look_s: float = 1.0,
+        now: int | None = None,
     ) -> ClaimedLooks:
         """Claim up to `limit` of the looks due in an account's lane, within health and budget.
 
-        `rate` is the account's budget in requests per second; `now` stands in for Redis's clock.
+        Args:
+            account: whose lane.
+            limit: how many requests may be made.
+            rate: the account's budget in requests per second.
+            page: if above 0, one request is to do for as many looks as are due, up to so many.
+            first_look_s: how long first looks then wait for the next page.
+            now: stands in for Redis's clock.
         """
-        args = (account, limit, self._scripts.lease_ms, rate, ms(ALIVE_S))
-        at, wake_at, health, blind, looks = await self._scripts.run("claim_looks", *args, now=now)
+        rates = (rate, ms(ALIVE_S), page, ms(first_look_s))
+        args = (account, limit, self._scripts.lease_ms, *rates)
+        at, wake_at, health, blind, looks, due, learned, unlearned = await self._scripts.run(
+            "claim_looks", *args, now=now
+        )
         return ClaimedLooks(
             clock=Clock.at(at),
             wake_at=None if wake_at < 0 else wake_at,
             health=records.health_from_row(health),
             looks=[_claimed(account, row) for row in looks],
             blind=[_claimed(account, row) for row in blind],
+            due=due,
+            learned=learned,
+            unlearned=unlearned,
         )
+
+    async def claim_ends(
+        self, account: str, *, limit: int, now: int | None = None
+    ) -> tuple[Clock, list[Tracker]]:
+        """Claim what is past its deadline in an account that nobody can ask, since it is unknown.
+
+        When nothing is, the lane has been put to sleep, and the account is one of `Store.strays`.
+        """
+        args = (account, limit, self._scripts.lease_ms, ms(REST_S))
+        at, ends = await self._scripts.run("claim_ends", *args, now=now)
+        return Clock.at(at), [_claimed(account, row) for row in ends]
 
     async def claim_one(
         self, account: str, generation_id: str, *, rate: float | None, now: int | None = None
@@ -164,35 +200,73 @@ class Trackers:
                 return float(wait_ms) / 1000
         return None
 
+    async def settle_waits(
+        self, account: str, looks: Sequence[tuple[Tracker, Entry]], *, now: int | None = None
+    ) -> list[bool]:
+        """Write what looks made of trackers that they showed nothing new of.
+
+        Args:
+            account: whose trackers.
+            looks: each tracker as it is now, with the fence of its claim, and the line of the look.
+            now: stands in for Redis's clock, in tests.
+
+        Returns:
+            For each whether it was written: it was not, if it was settled meanwhile.
+        """
+        args: list[Any] = [account]
+        for after, look in looks:
+            args += (after.generation_id, after.fence, records.looks_to_json(after))
+            args += (after.next_poll_at, *records.look_to_parts(look))
+        return [bool(each) for each in await self._scripts.run("settle_waits", *args, now=now)]
+
+    async def release(self, account: str, looks: Iterable[tuple[str, int, int]]) -> None:
+        """Give claimed looks back that were not made: (generation ID, due again at, deadline)."""
+        args = [part for each in looks for part in each]
+        if args:
+            await self._scripts.run("release_looks", account, *args)
+
+    async def tell_health(self, account: str, health: Health) -> None:
+        """Write an account's health after an answer that was about no tracker in particular."""
+        await self._scripts.run("tell_health", account, *records.account_health_args(health))
+
+    async def listing(self, account: str) -> bytes | None:
+        """Read what is known of how a provider lists the account's generations."""
+        found: bytes | None = await self._redis.get(self._key(f"listing:{account}"))
+        return found
+
+    async def keep_listing(self, account: str, listing: bytes) -> None:
+        """Write that down."""
+        await self._redis.set(self._key(f"listing:{account}"), listing, px=ms(LEARNED_KEPT_S))
+
     async def settle(
         self,
         after: Tracker,
         *,
-        generation: JsonObject | None = None,
         health: Health | None = None,
         entries: Sequence[Entry] = (),
         event: NewEvent | None = None,
+        observation: bytes | None = None,
         now: int | None = None,
     ) -> tuple[bool, str]:
         """Write what a look made of a tracker, with its event, unless it was settled meanwhile.
 
         Args:
             after: the tracker as it is now, with the fence of its claim.
-            generation: the provider's object, if it was seen; else it stays as `after` has it.
             health: the account's health after the answer, with the version it was claimed under.
             entries: for the timeline.
             event: to be born in the same step.
+            observation: what its end teaches, to be learned from once.
             now: stands in for Redis's clock, in tests.
 
         Returns:
             Whether it was written, and the lane whose drain the caller must start ('' = none).
         """
-        known = after if generation is None else replace(after, generation=generation)
         args = [
             *(after.account, after.generation_id, after.fence, after.state.value),
-            *(records.tracker_to_record(known), after.next_poll_at or 0),
+            *(records.tracker_to_record(after), after.next_poll_at or 0),
             *(self._scripts.retention_ms, ms(ALIVE_S)),
-            *records.health_args(health),
+            *records.account_health_args(health),
+            *(observation or "", ms(LEARNED_KEPT_S)),
             *(len(entries), *map(records.entry_to_json, entries)),
             *records.event_args(event),
         ]
