@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import jmespath
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.model import JsonObject, Progress, Seen, Trouble
+from worker.providers import reading
 from worker.providers.reading import (
     parse_json,
     read_error,
@@ -45,7 +47,9 @@ def test_a_queued_generation_is_read_whole() -> None:
         provider_state="queued",
         model="ray-2",
         type="video",
+        queued=True,
         created_at=1_742_472_000_731,
+        kind=("ray-2", "video", "", ""),
         generation=QUEUED,
     )
 
@@ -76,8 +80,25 @@ def test_the_reason_of_a_failure_is_kept() -> None:
     [
         (None, {}),
         ({}, {}),
-        ("https://cdn.example/v.mp4", {}),
-        (["https://cdn.example/v.mp4"], {}),
+        ("https://cdn.example/v.mp4", {"output": "https://cdn.example/v.mp4"}),
+        (
+            ["http://a.example/1", "ftp://a", "a poem", 7, None, [], {}, "https://a.example/2"],
+            {"output": "http://a.example/1", "output_2": "https://a.example/2"},
+        ),
+        (
+            [
+                {"type": "image_a", "url": "https://a.example/1"},
+                {"type": "image_a", "url": "https://a.example/2"},
+                {"type": None, "url": "https://a.example/3"},
+                {"type": "image_a", "url": None},
+            ],
+            {
+                "image_a": "https://a.example/1",
+                "image_a_2": "https://a.example/2",
+                "output": "https://a.example/3",
+            },
+        ),
+        ("a poem", {}),
         ({"video": "v", "image": None, "progress_video": ""}, {"video": "v"}),
         ({"video": {"url": "v"}, "image": "i", "count": 3}, {"image": "i"}),
         ({"new_kind": "n"}, {"new_kind": "n"}),
@@ -86,6 +107,32 @@ def test_the_reason_of_a_failure_is_kept() -> None:
 )
 def test_assets_are_the_members_that_are_urls(assets: Any, kept: dict[str, str]) -> None:
     assert read(assets=assets).assets == kept
+
+
+def test_at_most_fifty_assets_of_a_list_are_kept() -> None:
+    assert len(read(assets=["https://a.example"] * 60).assets) == 50
+
+
+@pytest.mark.parametrize(
+    ("said", "fraction"),
+    [(0, 0.0), (0.25, 0.25), (1, 1.0), (1.5, None), (-1, None), (True, None), ("0.5", None)],
+)
+def test_progress_is_a_number_from_0_to_1(said: Any, fraction: float | None) -> None:
+    told = LUMA.model_copy(
+        update={"read": LUMA.read.model_copy(update={"progress": "request.progress"})}
+    )
+    seen = read_generation(told, {"state": "dreaming", "request": {"progress": said}})
+    assert isinstance(seen, Seen)
+    assert seen.fraction == fraction
+
+
+def test_an_expression_that_does_not_fit_what_is_there_finds_nothing() -> None:
+    told = LUMA.model_copy(
+        update={"read": LUMA.read.model_copy(update={"model": "join('-', request.tags)"})}
+    )
+    seen = read_generation(told, {"state": "dreaming", "request": {"tags": 7}})
+    assert isinstance(seen, Seen)
+    assert seen.model is None
 
 
 def test_at_most_fifty_assets_are_kept() -> None:
@@ -104,9 +151,29 @@ def test_json_that_is_not_an_object_is_trouble(body: Any) -> None:
 
 def test_the_state_is_all_that_is_needed() -> None:
     answer = read_generation(LUMA, {"state": "completed"})
-    assert answer == Seen(
-        progress=Progress.COMPLETED, provider_state="completed", generation={"state": "completed"}
-    )
+    assert isinstance(answer, Seen)
+    assert answer.progress is Progress.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        ({"resolution": "720p", "duration": "5s"}, ("ray-2", "video", "720p", "5s")),
+        ({"resolution": 720, "duration": ["5s"]}, ("ray-2", "video", "720", "")),
+        ({"resolution": "x" * 99}, ("ray-2", "video", "x" * 32, "")),
+        (None, ("ray-2", "video", "", "")),
+    ],
+)
+def test_a_kind_is_what_durations_depend_on(request_: Any, kind: tuple[str, ...]) -> None:
+    assert read(request=request_).kind == kind
+
+
+def test_work_that_has_not_begun_is_queued() -> None:
+    assert [read(state=word).queued for word in ("queued", "dreaming", "new")] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_the_model_and_type_may_stand_in_the_request_only() -> None:
@@ -125,7 +192,13 @@ def test_the_model_and_type_may_stand_in_the_request_only() -> None:
         ("0001-01-01T00:00:00Z", 0),
         ("yesterday", None),
         ("", None),
-        (1_742_472_000, None),
+        (1_742_472_000, 1_742_472_000_000),
+        (1_742_472_000_250, 1_742_472_000_250),
+        (1_742_472_000.25, 1_742_472_000_250),
+        (True, None),
+        (0, None),
+        (-5, None),
+        (1e300, None),
         (None, None),
     ],
 )
@@ -163,30 +236,26 @@ def test_unknown_members_are_kept_verbatim() -> None:
 # --- lists, IDs, errors -------------------------------------------------------------------------
 
 
-def test_a_page_is_read_row_by_row_and_unreadable_rows_are_left_out() -> None:
-    rows = [
-        QUEUED,
-        None,
-        {"id": "no-state"},
-        {"state": "queued"},
-        "x",
-        {"id": "b", "state": "failed"},
-    ]
-    page = read_rows(LUMA, {"generations": rows, "count": 6, "has_more": False})
-    assert isinstance(page, list)
-    assert [(found, seen.provider_state) for found, seen in page] == [
+def test_a_page_is_read_row_by_row_and_unreadable_rows_are_none() -> None:
+    rows = [QUEUED, None, {"id": "no-state"}, {"state": "queued"}, {"id": "b", "state": "failed"}]
+    page = read_rows(LUMA, "generations", {"generations": rows, "count": 6, "has_more": False})
+    assert isinstance(page, tuple)
+    assert [row and (row[0], row[1].provider_state) for row in page] == [
         (QUEUED["id"], "queued"),
+        None,
+        None,
+        None,
         ("b", "failed"),
     ]
 
 
 @pytest.mark.parametrize("body", [{}, [], None, {"generations": None}, {"generations": {}}])
 def test_a_page_without_rows_is_trouble_and_not_an_empty_page(body: Any) -> None:
-    assert isinstance(read_rows(LUMA, body), Trouble)
+    assert isinstance(read_rows(LUMA, "generations", body), Trouble)
 
 
 def test_an_empty_page_is_an_empty_page() -> None:
-    assert read_rows(LUMA, {"generations": []}) == []
+    assert read_rows(LUMA, "generations", {"generations": []}) == ()
 
 
 @pytest.mark.parametrize("body", [{}, None, {"id": None}, {"id": ""}, {"id": 7}])
@@ -263,6 +332,22 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=10,
 )
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["a", "a.b", "a || b", "a.b || b.a || c", "a||b", "a[].b", "a[0]", '"a"', "@"]),
+    st.recursive(
+        st.sampled_from([None, True, False, 0, 0.0, 1, "", "x", [], {}]),
+        lambda inner: (
+            st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+        ),
+    ),
+)
+def test_what_is_found_is_what_jmespath_finds(expression: str, body: Any) -> None:
+    assert repr(reading._find(expression, body)) == repr(jmespath.search(expression, body))
+
+
 fields = st.sampled_from(
     ["id", "state", "model", "generation_type", "assets", "failure_reason", "created_at", "request"]
 )
@@ -273,7 +358,7 @@ fields = st.sampled_from(
 def test_whatever_json_arrives_is_read_and_can_be_written_again(body: Any) -> None:
     parsed = parse_json(orjson.dumps(body))
     answer = read_generation(LUMA, parsed)
-    read_rows(LUMA, parsed)
+    read_rows(LUMA, "generations", parsed)
     read_error(LUMA, parsed)
     assert isinstance(answer, Seen | Trouble)
     if isinstance(answer, Seen):

@@ -47,9 +47,13 @@ def test_a_fault_reads_from_its_text(text: str, fault: Fault) -> None:
         ("get:500:p=nan", "p: "),
         ("get:500:color=red", "color: "),
         ("get:404:retry_after=2", "retry_after goes with"),
-        ("get:500:seconds=2", "seconds goes with hang only"),
+        ("get:500:seconds=2", "seconds goes with hang, stale only"),
         ("create:unknown_state", "unknown_state goes with"),
         ("list:500:id=g-1", "id cannot go with list"),
+        ("list:capped", "capped needs rows"),
+        ("list:stale:rows=3:seconds=1", "rows goes with capped only"),
+        ("list:omission:share=2", "share: "),
+        ("any:shuffled", "shuffled goes with list only"),
     ],
 )
 def test_a_wrong_text_is_refused_with_the_place_and_the_form(text: str, complaint: str) -> None:
@@ -99,6 +103,14 @@ def test_a_fault_with_an_id_leaves_other_generations_alone() -> None:
 def test_an_unknown_state_strikes_only_what_shows_states() -> None:
     faults = Faults([parse_fault("any:unknown_state")])
     assert {call for call in Call if faults.strike(call, "g")} == {Call.GET, Call.LIST, Call.ANY}
+
+
+def test_habits_are_no_faults_of_the_call_and_come_together() -> None:
+    faults = Faults(map(parse_fault, ["list:shuffled:times=1", "list:500", "list:capped:rows=3"]))
+    assert (struck := faults.strike(Call.LIST, None)) is not None
+    assert struck.kind is Kind.BROKEN
+    assert [habit.kind for habit in faults.habits()] == [Kind.SHUFFLED, Kind.CAPPED]
+    assert [habit.kind for habit in faults.habits()] == [Kind.CAPPED]
 
 
 def test_the_first_fault_that_strikes_wins_and_the_next_follows() -> None:

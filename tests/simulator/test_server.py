@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -14,15 +15,19 @@ import httpx
 import pytest
 
 from worker.errors import ConfigurationError, InvalidInputError
+from worker.providers.spec import text_of
 from worker.simulator import (
     Faults,
     Outcome,
     Script,
     World,
+    base_path_of,
     create_app,
+    create_spoken_app,
     main,
     parse_fault,
     running,
+    serve,
 )
 
 API = "/dream-machine/v1"
@@ -223,7 +228,7 @@ async def test_a_fault_on_the_socket_needs_a_socket() -> None:
 async def test_a_taken_port_is_one_clear_error(base_url: str) -> None:
     port = urlsplit(base_url).port
     assert port is not None
-    with pytest.raises(ConfigurationError, match=rf"127\.0\.0\.1:{port} .* another port"):
+    with pytest.raises(ConfigurationError, match=rf"127\.0\.0\.1:{port}: .* another port"):
         async with running(create_app(World()), port=port):
             pass
 
@@ -255,3 +260,27 @@ def test_the_command_says_where_it_listens_serves_and_stops_when_told() -> None:
         assert process.stderr.read() == b""
     alike = World(seed=5).create(generation_type="video", model="ray-2", request={})
     assert created["id"] == alike.id
+
+
+@pytest.mark.parametrize(
+    ("provider", "path", "hint"),
+    [
+        ("luma-agents", "/v1", "(try: export LUMA_BASE_URL=http://"),
+        ("runway", "", '(in DREAMHOOK_ACCOUNTS: "base_url": "http://'),
+    ],
+)
+async def test_it_says_where_another_provider_is_and_how_to_use_it(
+    provider: str, path: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = text_of(provider)
+    app, base_path = create_spoken_app(text, World()), base_path_of(text)
+    serving = asyncio.create_task(serve(app, port=0, provider=provider, base_path=base_path))
+    line = ""
+    async with asyncio.timeout(5):
+        while not line:
+            await asyncio.sleep(0.001)
+            line = capsys.readouterr().out
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+    assert re.search(rf"^Simulated .+ at http://127\.0\.0\.1:[0-9]+{path} ", line)
+    assert hint in line

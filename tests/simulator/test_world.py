@@ -235,12 +235,6 @@ def test_an_id_can_be_scripted_only_once(clock: Clock) -> None:
         dream(world, told())
 
 
-def test_pages_are_newest_first(clock: Clock) -> None:
-    world = World(clock=clock)
-    made = lives(world, 5)
-    assert world.page(limit=2, offset=1) == [made[3], made[2]]
-
-
 def test_a_deleted_generation_is_gone(clock: Clock) -> None:
     world = World(clock=clock)
     generation = dream(world)

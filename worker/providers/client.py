@@ -11,47 +11,53 @@ import os
 import time
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import httpx
 
-from worker.errors import ConfigurationError
+from worker.listing import Page
 from worker.model import Account, Answer, Missing, Refused, Seen, Throttled, Trouble
 from worker.policy import parse_retry_after
 from worker.providers import reading
+from worker.providers.credentials import header_of, query_of
 from worker.providers.spec import Provider
+from worker.providers.transport import MAX_CONNECTIONS, connect
 
-Rows: TypeAlias = list[tuple[str, Seen]]
 Refusal: TypeAlias = Missing | Refused | Throttled | Trouble
 
-# httpcore's pool costs grow with the square of the calls in flight. Measured on one core: 20
-# connections serve 100 calls/s of a provider that takes 200 ms and 660/s of one that takes none;
-# 50 serve 240/s and 250/s. Keep-alive must equal the maximum, or idle connections are not reused.
-MAX_CONNECTIONS = 20
-KEEPALIVE_S = 30.0
-
 MAX_BODY_BYTES = 1024 * 1024
+MAX_PAGE_BYTES = 4 * 1024 * 1024
 MAX_ERROR_BODY_BYTES = 16 * 1024
 MAX_DETAIL_CHARS = 300
+MAX_REQUEST_ID_CHARS = 100
 
 _GZIP = 16 + zlib.MAX_WBITS
+_COMMON_HEADERS = {
+    b"Accept": b"application/json",
+    b"Accept-Encoding": b"gzip",
+    b"User-Agent": b"dreamhook",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class _Json:
-    """A 2xx whose body is JSON."""
+    """A 2xx whose body is JSON; `answered_at` is what its `Date` says, in ms."""
 
     value: Any
+    answered_at: int | None
+    request_id: str | None
 
 
 @dataclass(slots=True)
 class _Reply:
-    """What has come in so far; `fault` says why no more did."""
+    """What has come in so far, of `cap` bytes at most; `fault` says why no more did."""
 
+    cap: int
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytearray = field(default_factory=bytearray)
@@ -62,7 +68,8 @@ class ProviderClient:
     """Looks up generations for one account.
 
     At most `MAX_CONNECTIONS` calls are under way at once; further ones wait for their turn, which
-    is not counted against their time. Redirects are not followed, no cookies are kept, and the
+    is not counted against their time. `page` is the most rows to ask the list call for, None if
+    the provider has no such call. Redirects are not followed, no cookies are kept, and the
     usual proxy variables of the environment are honoured.
 
     Args:
@@ -75,41 +82,62 @@ class ProviderClient:
     """
 
     def __init__(self, account: Account, provider: Provider, *, timeout_s: float = 10.0) -> None:
-        self.asset_lifetime_s = provider.asset_lifetime_s
+        self.asset_lifetime_s = provider.asset_lifetime_s or provider.asset_refresh_s
+        listed = provider.list_generations
+        self.page = listed.page if listed else None
         self._account = account
         self._provider = provider
         self._timeout_s = timeout_s
         self._turns = asyncio.Semaphore(MAX_CONNECTIONS)
-        self._http = _http_client(_headers(account, provider))
+        self._headers = _COMMON_HEADERS | {
+            name.encode(): value.encode() for name, value in provider.headers.items()
+        }
+        self._transport = connect()
 
     async def get_generation(self, generation_id: str) -> Answer:
         """Look at one generation."""
-        if generation_id in ("", ".", ".."):
-            # In a path these would name another resource, and no generation can be called so.
+        path = _placed(self._provider.get_generation.path, generation_id)
+        if path is None:
             return Missing("this cannot be a generation's ID")
-        quoted = quote(generation_id, safe="", errors="replace")
-        reply = await self._ask(self._provider.get_generation.path.replace("{id}", quoted))
+        reply = await self._ask(path)
         if not isinstance(reply, _Json):
             return reply
         found = reading.read_id(self._provider, reply.value)
-        if found is not None and _canonical(found) != _canonical(generation_id):
-            return Trouble("the answer is about another generation")
-        return reading.read_generation(self._provider, reply.value)
+        answer: Answer
+        if found is not None and not _is_same(found, generation_id):
+            answer = Trouble("the answer is about another generation")
+        else:
+            answer = reading.read_generation(
+                self._provider, reply.value, answered_at=reply.answered_at
+            )
+        if not isinstance(answer, Seen):
+            answer = replace(answer, detail=self._presentable(answer.detail))
+        return replace(answer, request_id=reply.request_id) if reply.request_id else answer
 
-    async def list_generations(self, *, limit: int, offset: int) -> Rows | Refusal:
-        """Look at one page of the account's generations: `limit` rows from row `offset` on."""
+    async def list_generations(self, *, limit: int, offset: int) -> Page | Refusal:
+        """Look at one page of the account's generations: `limit` rows from rank `offset` on.
+
+        The provider decides how many rows come, in which order, and how old they are. If it has no
+        list call the answer is `Missing`, without a request.
+        """
         call = self._provider.list_generations
-        reply = await self._ask(f"{call.path}?{call.limit}={limit}&{call.offset}={offset}")
+        if call is None:
+            return Missing("this provider has no list of generations")
+        path = f"{call.path}?{call.limit}={limit}&{call.offset}={offset}"
+        reply = await self._ask(path, cap=MAX_PAGE_BYTES)
         if not isinstance(reply, _Json):
             return reply
-        return reading.read_rows(self._provider, reply.value)
+        rows = reading.read_rows(
+            self._provider, call.rows, reply.value, answered_at=reply.answered_at
+        )
+        return rows if isinstance(rows, Trouble) else Page(offset, limit, rows)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._transport.aclose()
 
-    async def _ask(self, path: str) -> _Json | Refusal:
-        reply = _Reply()
+    async def _ask(self, path: str, *, cap: int = MAX_BODY_BYTES) -> _Json | Refusal:
+        reply = _Reply(cap)
         async with self._turns:
             try:
                 async with asyncio.timeout(self._timeout_s):
@@ -122,15 +150,25 @@ class ProviderClient:
 
     async def _receive(self, url: str, reply: _Reply) -> None:
         """Fill `reply` as the answer comes in, so that what a hung answer did say still counts."""
-        async with self._http.stream("GET", url) as response:
+        auth, now_s = self._provider.auth, int(time.time())
+        query = query_of(auth, self._account, now_s=now_s)
+        if query:
+            url = f"{url}{'&' if '?' in url else '?'}{query}"
+        headers = {**self._headers, **header_of(auth, self._account, now_s=now_s)}
+        request = httpx.Request("GET", _without_user(httpx.URL(url)), headers=headers)
+        response = await self._transport.handle_async_request(request)
+        try:
+            response.headers.encoding = "latin-1"  # else httpx guesses it for each header it reads
             reply.headers = response.headers
             reply.status = response.status_code
-            cap = MAX_BODY_BYTES if response.is_success else MAX_ERROR_BODY_BYTES
+            cap = reply.cap if response.is_success else MAX_ERROR_BODY_BYTES
             async for chunk in response.aiter_raw():
                 reply.raw += chunk
                 if len(reply.raw) > cap:
                     reply.fault = f"the body is larger than {cap // 1024} KiB"
                     return
+        finally:
+            await response.aclose()
 
     def _meaning(self, reply: _Reply) -> _Json | Refusal:
         status = reply.status
@@ -138,11 +176,19 @@ class ProviderClient:
             return Trouble(self._presentable(reply.fault or "no answer"))
         if not httpx.codes.is_success(status):
             detail = self._presentable(f"{_titled(status)}: {self._complaint(reply)}".rstrip(": "))
-            return _refusal(status, detail, _retry_after_s(status, reply.headers))
+            refusal = _refusal(status, detail, _retry_after_s(status, reply.headers))
+            return replace(refusal, request_id=self._request_id(reply))
         try:
-            return _Json(_json(reply))
+            answered_at = _instant(reply.headers.get("date"))
+            return _Json(_json(reply), answered_at, self._request_id(reply))
         except ValueError as error:
-            return Trouble(self._presentable(f"{_titled(status)}: {error}"))
+            detail = self._presentable(f"{_titled(status)}: {error}")
+            return Trouble(detail, request_id=self._request_id(reply))
+
+    def _request_id(self, reply: _Reply) -> str | None:
+        """Find what the provider calls this request, for its support to look up."""
+        said = reply.headers.get(self._provider.request_id_header.lower(), "")
+        return self._presentable(said)[:MAX_REQUEST_ID_CHARS] or None
 
     def _complaint(self, reply: _Reply) -> str:
         """Find the provider's own words about an error; a page of HTML has none worth keeping."""
@@ -160,57 +206,30 @@ class ProviderClient:
 
     def _presentable(self, text: str) -> str:
         """Make one short line of it, without the API key even if a server echoes that."""
-        if self._account.api_key:
-            text = text.replace(self._account.api_key, "[API key]")
+        for key in {self._account.api_key, quote(self._account.api_key, safe="", errors="replace")}:
+            text = text.replace(key, "[API key]") if key else text
         printable = "".join(letter if letter.isprintable() else " " for letter in text)
         line = " ".join(printable.split())
         return line if len(line) <= MAX_DETAIL_CHARS else line[: MAX_DETAIL_CHARS - 1] + "…"
 
 
-def _http_client(headers: Mapping[bytes, bytes]) -> httpx.AsyncClient:
-    try:
-        return httpx.AsyncClient(
-            headers=headers,
-            # An own (empty) scheme, or a user name in the base URL would replace the API key.
-            auth=httpx.Auth(),
-            # A server that sets a new cookie with every answer would make the jar grow for ever.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            limits=httpx.Limits(
-                max_connections=MAX_CONNECTIONS,
-                max_keepalive_connections=MAX_CONNECTIONS,
-                keepalive_expiry=KEEPALIVE_S,
-            ),
-            timeout=None,  # noqa: S113 - one total timeout stands around each call; these are per read
-            follow_redirects=False,
-            trust_env=True,
-        )
-    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-        # Not the error's own text: a proxy URL may hold a password.
-        raise ConfigurationError(
-            "the environment's proxy or certificate settings cannot be used; check HTTP_PROXY, "
-            f"HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE ({type(error).__name__})"
-        ) from error
-
-
-def _headers(account: Account, provider: Provider) -> dict[bytes, bytes]:
-    headers = {
-        b"Accept": b"application/json",
-        b"Accept-Encoding": b"gzip",
-        b"User-Agent": b"dreamhook",
-    }
-    if account.api_key:
-        # Bytes, so that a key with a stray character is for the provider to refuse.
-        value = provider.auth.value.replace("{api_key}", account.api_key)
-        headers[provider.auth.header.encode()] = value.encode("utf-8", "replace")
-    return headers
+def _placed(path: str, generation_id: str) -> str | None:
+    """Put an ID into its place; None if it would name another resource there."""
+    parts = generation_id.split(":") if "{parts}" in path else [generation_id]
+    if not {"", ".", ".."}.isdisjoint(parts):
+        return None
+    quoted = [quote(part, safe="", errors="replace") for part in parts]
+    return path.replace("{parts}", "/".join(quoted)).replace("{id}", quoted[0])
 
 
 def _refusal(status: int, detail: str, retry_after_s: float | None) -> Refusal:
     match status:
         case HTTPStatus.NOT_FOUND:
             return Missing(detail)
-        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+        case HTTPStatus.UNAUTHORIZED:
             return Refused(detail)
+        case HTTPStatus.FORBIDDEN:
+            return Refused(detail, of_account=False)
         case HTTPStatus.TOO_MANY_REQUESTS:
             return Throttled(detail, retry_after_s)
         case _:
@@ -224,6 +243,15 @@ def _retry_after_s(status: int, headers: Mapping[str, str]) -> float | None:
     now = int(time.time() * 1000)
     in_ms = parse_retry_after(headers.get("retry-after-ms"), now=now)
     return parse_retry_after(headers.get("retry-after"), now=now) if in_ms is None else in_ms / 1000
+
+
+@lru_cache(maxsize=64)  # all answers of a second say the same
+def _instant(date: str | None) -> int | None:
+    """Read an HTTP date (RFC 9110, section 5.6.7) as ms since the epoch."""
+    try:
+        return None if date is None else int(parsedate_to_datetime(date).timestamp() * 1000)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def _json(reply: _Reply) -> Any:
@@ -248,7 +276,7 @@ def _content(reply: _Reply) -> bytes:
         raise ValueError("the body has an encoding that was not asked for")
     inflater = zlib.decompressobj(wbits=_GZIP)
     try:
-        content = inflater.decompress(reply.raw, MAX_BODY_BYTES)
+        content = inflater.decompress(reply.raw, reply.cap)
     except zlib.error as error:
         raise ValueError("the body is damaged gzip") from error
     if not inflater.eof:
@@ -256,9 +284,15 @@ def _content(reply: _Reply) -> bytes:
     return content
 
 
+def _is_same(found: str, asked: str) -> bool:
+    """Tell whether an answer's ID is the one that was asked for, or the last part of it."""
+    one, other = _canonical(found), _canonical(asked)
+    return one == other or other.endswith(f":{one}")
+
+
 def _canonical(generation_id: str) -> str:
     """Spell an ID as providers compare it: UUIDs are the same in any case, with or without "-"."""
-    return generation_id.casefold().replace("-", "")
+    return generation_id.casefold().replace("-", "").replace("/", ":")
 
 
 def _titled(status: int) -> str:
@@ -266,6 +300,11 @@ def _titled(status: int) -> str:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
+
+
+def _without_user(url: httpx.URL) -> httpx.URL:
+    """Drop a user name and password: the account's key is what it has for credentials."""
+    return url.copy_with(username=None, password=None) if url.userinfo else url
 
 
 def _in_words(error: Exception) -> str:

@@ -7,26 +7,35 @@ of the wrong type is an error unless the state itself cannot be read.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import jmespath
 import orjson
+from jmespath.exceptions import JMESPathError
 
-from worker.model import JsonObject, Progress, Seen, Trouble
+from worker.model import JsonObject, Missing, Progress, Seen, Trouble
 from worker.providers.spec import Provider
 
 # Sizes are UTF-8 bytes. A generation is 1.5 KB as a rule.
 MAX_WORD_BYTES = 100
+MAX_KIND_BYTES = 32
 MAX_FAILURE_REASON_BYTES = 2 * 1024
 MAX_ASSETS = 50
 MAX_ASSET_URL_BYTES = 4 * 1024
 MAX_GENERATION_BYTES = 64 * 1024
 MAX_GENERATION_DEPTH = 64
+MAX_ROWS = 500
+
+Row: TypeAlias = tuple[str, Seen]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS = 100_000_000_000  # as seconds this is the year 5138, as milliseconds 1973
+_LAST_MS = 4_000_000_000_000
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -51,8 +60,12 @@ def parse_json(content: bytes) -> Any:
     return orjson.loads(json.dumps(lenient, ensure_ascii=False).encode("utf-8", "replace"))
 
 
-def read_generation(provider: Provider, body: Any) -> Seen | Trouble:
+def read_generation(
+    provider: Provider, body: Any, *, answered_at: int | None = None
+) -> Seen | Missing | Trouble:
     """Read one generation from the provider's object, parsed by `parse_json`.
+
+    `answered_at` is when the answer was given, by the provider's clock.
 
     A state that is not among the provider's final words means that it is running. The object is
     kept verbatim, unless it is larger than 64 KiB or nested deeper than 64 levels: then a note
@@ -61,31 +74,50 @@ def read_generation(provider: Provider, body: Any) -> Seen | Trouble:
     """
     if not isinstance(body, dict):
         return Trouble("the answer is JSON, but not an object")
-    word = _find(provider.read.state, body)
+    read = provider.read
+    word = _find(read.state, body)
     if not isinstance(word, str) or not word:
-        return Trouble("the answer has no state")
+        said = read_error(provider, body)
+        return Trouble(f"the answer has no state: {said}" if said else "the answer has no state")
+    if word in provider.states.missing:
+        return Missing(_cut(word, MAX_WORD_BYTES))
+    failure_code = _text(_find(read.failure_code, body), MAX_WORD_BYTES)
     return Seen(
         progress=_progress(provider, word),
         provider_state=_cut(word, MAX_WORD_BYTES),
-        model=_text(_find(provider.read.model, body), MAX_WORD_BYTES),
-        type=_text(_find(provider.read.type, body), MAX_WORD_BYTES),
-        assets=_assets(_find(provider.read.assets, body)),
-        failure_reason=_text(_find(provider.read.failure_reason, body), MAX_FAILURE_REASON_BYTES),
-        created_at=_instant(_find(provider.read.created_at, body)),
+        queued=word in provider.states.queued,
+        fraction=_fraction(_find(read.progress, body)),
+        model=_text(_find(read.model, body), MAX_WORD_BYTES),
+        type=_text(_find(read.type, body), MAX_WORD_BYTES),
+        assets=_assets(_find(read.assets, body)),
+        asset_lifetime_s=provider.asset_lifetime_s,
+        failure_reason=_text(_find(read.failure_reason, body), MAX_FAILURE_REASON_BYTES),
+        failure_code=failure_code,
+        retryable=_is_retryable(provider, failure_code),
+        created_at=_instant(_find(read.created_at, body)),
+        answered_at=answered_at,
+        kind=_kind(provider, body),
         generation=_kept(body),
     )
 
 
-def read_rows(provider: Provider, body: Any) -> list[tuple[str, Seen]] | Trouble:
-    """Read a page of the list call: generation IDs and what was seen of them, in page order.
+def read_rows(
+    provider: Provider, rows_at: str, body: Any, *, answered_at: int | None = None
+) -> tuple[Row | None, ...] | Trouble:
+    """Read the rows of a page, in page order; `rows_at` is the expression that finds them.
 
-    A row that cannot be read is left out: absence from a list means nothing anyway.
+    A row that cannot be read is None: its place counts, and that it is not there means nothing.
+    Rows beyond `MAX_ROWS` are left out.
     """
-    rows = _find(provider.list_generations.rows, body)
+    rows = _find(rows_at, body)
     if not isinstance(rows, list):
         return Trouble("the answer has no list of generations")
-    read = ((read_id(provider, row), read_generation(provider, row)) for row in rows)
-    return [(found, seen) for found, seen in read if found and isinstance(seen, Seen)]
+    return tuple(_row(provider, row, answered_at) for row in islice(rows, MAX_ROWS))
+
+
+def _row(provider: Provider, body: Any, answered_at: int | None) -> Row | None:
+    found, seen = read_id(provider, body), read_generation(provider, body, answered_at=answered_at)
+    return (found, seen) if found and isinstance(seen, Seen) else None
 
 
 def read_id(provider: Provider, body: Any) -> str | None:
@@ -105,8 +137,37 @@ def read_error(provider: Provider, body: Any) -> str | None:
     return None
 
 
-def _find(expression: str, body: Any) -> Any:
-    return jmespath.search(expression, body)  # compiled once: jmespath caches by expression
+def _find(expression: str | None, body: Any) -> Any:
+    """Find what an expression says; nothing if there is none, or it does not fit what is there."""
+    try:
+        return None if expression is None else _finder(expression)(body)
+    except JMESPathError:  # a function of it was given what it cannot take
+        return None
+
+
+@cache
+def _finder(expression: str) -> Callable[[Any], Any]:
+    """Make a function that finds what a JMESPath expression says.
+
+    Most are paths and alternatives of paths. Those need no interpreter, which took most of the
+    time of reading a row.
+    """
+    paths = [path.strip().split(".") for path in expression.split("||")]
+    if not all(name.isidentifier() for path in paths for name in path):
+        search: Callable[[Any], Any] = jmespath.compile(expression).search
+        return search
+
+    def find(body: Any) -> Any:
+        found = None
+        for path in paths:
+            found = body
+            for name in path:
+                found = found.get(name) if isinstance(found, dict) else None
+            if found or (found == 0 and found is not False):  # what JMESPath takes for true
+                return found
+        return found
+
+    return find
 
 
 def _progress(provider: Provider, word: str) -> Progress:
@@ -117,6 +178,13 @@ def _progress(provider: Provider, word: str) -> Progress:
     return Progress.RUNNING
 
 
+def _kind(provider: Provider, body: Any) -> tuple[str, ...]:
+    """Tell what its duration depends on; a value that is missing or strange is an empty word."""
+    read = provider.read
+    words = (_find(each, body) for each in read.kind or (read.model, read.type))
+    return tuple(_cut(str(w), MAX_KIND_BYTES) if isinstance(w, str | int) else "" for w in words)
+
+
 def _text(value: Any, limit: int) -> str | None:
     return _cut(value, limit) if isinstance(value, str) and value else None
 
@@ -125,13 +193,25 @@ def _cut(text: str, limit: int) -> str:
     return text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
 
+def _is_retryable(provider: Provider, code: str | None) -> bool | None:
+    """Tell whether the same request may well succeed; None if the provider does not say."""
+    parts = [] if code is None else code.split(".")
+    names = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
+    if names & provider.failures.final:
+        return False
+    return True if names & provider.failures.retryable else None
+
+
+def _fraction(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value <= 1 else None
+
+
 def _assets(value: Any) -> Mapping[str, str]:
     """Keep the members that are URLs; one that is too long is left out, since half is useless."""
-    if not isinstance(value, dict):
-        return {}
     usable = (
         (name, url)
-        for name, url in value.items()
+        for name, url in _named(value)
         if isinstance(url, str)
         and 0 < len(url.encode("utf-8", "replace")) <= MAX_ASSET_URL_BYTES
         and len(name.encode("utf-8", "replace")) <= MAX_WORD_BYTES
@@ -139,8 +219,30 @@ def _assets(value: Any) -> Mapping[str, str]:
     return dict(islice(usable, MAX_ASSETS))
 
 
+def _named(value: Any) -> Iterable[tuple[Any, Any]]:
+    """Give every asset a name: its own, or its type's (`output` if it has none), and its number.
+
+    Strings of a list are taken for URLs only if they look like it: it may be any model's output.
+    """
+    if isinstance(value, dict):
+        return value.items()
+    named: dict[str, Any] = {}
+    counts: Counter[str] = Counter()
+    for each in islice(value if isinstance(value, list) else [value], MAX_ASSETS):
+        url, kind = (each.get("url"), each.get("type")) if isinstance(each, dict) else (each, None)
+        if not isinstance(url, str) or not url.startswith(("https://", "http://")):
+            continue
+        stem = kind if isinstance(kind, str) and kind else "output"
+        counts[stem] += 1
+        named[stem if counts[stem] == 1 else f"{stem}_{counts[stem]}"] = url
+    return named.items()
+
+
 def _instant(value: Any) -> int | None:
-    """Read an ISO 8601 date-time as ms since the epoch; without a zone it is UTC."""
+    """Read a date as ms since the epoch: ISO 8601 (without a zone it is UTC) or a Unix time."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        in_ms = value if abs(value) >= _FIRST_MS else value * 1000
+        return round(in_ms) if 0 < in_ms < _LAST_MS else None
     if not isinstance(value, str):
         return None
     try:

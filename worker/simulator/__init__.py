@@ -1,7 +1,8 @@
 """A simulated Luma Dream Machine that speaks the real wire format, with seeded lives and faults.
 
-For `dreamhook simulate`, the demonstration, tests and benchmarks. It imports nothing of Dreamhook
-but its words, so it can disagree with the provider client, as a real Luma might.
+Other providers are spoken from their data files (`worker.simulator.spoken`), with the same worlds
+and faults. For `dreamhook simulate`, the demonstration, tests and benchmarks. It imports nothing of
+Dreamhook but its words, so it can disagree with the provider client, as a real Luma might.
 
     world = World(speed=60)
     async with running(create_app(world)) as base_url:  # LUMAAI_BASE_URL
@@ -12,6 +13,7 @@ from worker.simulator.app import create_app
 from worker.simulator.faults import SYNTAX, Call, Fault, Faults, Kind, parse_fault
 from worker.simulator.gate import BASE_PATH
 from worker.simulator.server import DEFAULT_PORT, main, running, serve
+from worker.simulator.spoken import base_path_of, create_spoken_app, filled
 from worker.simulator.world import Generation, Outcome, Script, World
 
 __all__ = [
@@ -26,7 +28,10 @@ __all__ = [
     "Outcome",
     "Script",
     "World",
+    "base_path_of",
     "create_app",
+    "create_spoken_app",
+    "filled",
     "main",
     "parse_fault",
     "running",

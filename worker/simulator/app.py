@@ -2,14 +2,16 @@
 
 Errors are `{"detail": "…"}`; a body that does not validate is a 422 with FastAPI's list of details,
 as Luma's own servers answer. Asset URLs lead back here and serve small, valid files. What Luma's
-documents leave open is decided so: a list is newest first, upscale and audio start a generation of
-their own, DELETE forgets a running generation, `callback_url` is echoed but never called.
+documents leave open is decided so: a list is newest first unless a fault says otherwise, upscale
+and audio start a generation of their own, DELETE forgets a running generation, `callback_url` is
+echoed but never called.
 
 For tests, demonstrations and benchmarks there is `/_simulator` too: see `worker.simulator.control`.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -19,7 +21,8 @@ from pydantic import BaseModel
 
 from worker.simulator import assets, control
 from worker.simulator.faults import Faults
-from worker.simulator.gate import BASE_PATH, UNHEARD_STATE, Gate, Tally
+from worker.simulator.gate import BASE_PATH, UNHEARD_STATE, DreamMachine, Gate, Tally
+from worker.simulator.pages import page
 from worker.simulator.requests import (
     AudioRequest,
     CreateRequest,
@@ -69,11 +72,11 @@ def create_app(world: World, *, faults: Faults | None = None, keys: Iterable[str
         title="Simulated Luma Dream Machine", docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.include_router(_creations(world), prefix=BASE_PATH)
-    app.include_router(_generations(world), prefix=BASE_PATH)
+    app.include_router(_generations(world, faults.rng), prefix=BASE_PATH)
     app.include_router(_account(), prefix=BASE_PATH)
     app.include_router(_assets(world))
     control.install(app, world=world, faults=faults, tally=tally)
-    return Gate(app, world=world, faults=faults, tally=tally, keys=keys)
+    return Gate(app, world=world, faults=faults, tally=tally, keys=keys, tongue=DreamMachine())
 
 
 def _creations(world: World) -> APIRouter:
@@ -116,7 +119,7 @@ def _creations(world: World) -> APIRouter:
     return router
 
 
-def _generations(world: World) -> APIRouter:
+def _generations(world: World, rng: random.Random) -> APIRouter:
     router = APIRouter()
 
     def extend(generation_id: str, body: BaseModel) -> Generation:
@@ -134,12 +137,9 @@ def _generations(world: World) -> APIRouter:
         limit: Annotated[int, Query(ge=1)] = 100,
         offset: Annotated[int, Query(ge=0)] = 0,
     ) -> Response:
-        page = world.page(limit=limit, offset=offset)
-        origin, lie = origin_of(request.scope), getattr(request.state, "lie", False)
-        states = [UNHEARD_STATE if lie else world.state(generation) for generation in page]
-        items = [
-            shown(item, state, origin=origin) for item, state in zip(page, states, strict=True)
-        ]
+        origin, lie, habits = origin_of(request.scope), request.state.lie, request.state.habits
+        rows = page(world, habits, rng, limit=limit, offset=offset)
+        items = [shown(g, UNHEARD_STATE if lie else state, origin=origin) for g, state in rows]
         return json_response(
             {
                 "generations": items,

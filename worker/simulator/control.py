@@ -7,7 +7,8 @@
     POST   /_simulator/generations/{id}/finish  end it now; 200, the generation. {"outcome":
            "completed" | "failed", "failure_reason"}, all optional; 409 if it is over
     POST   /_simulator/faults                   put a fault in force; 201, the fault.
-           {"call", "kind", "id", "times", "p", "retry_after", "seconds"}: worker.simulator.faults
+           {"call", "kind", "id", "times", "p", "retry_after", "seconds", "rows", "share"}:
+           worker.simulator.faults
     DELETE /_simulator/faults                   take all faults out of force; 204
     GET    /_simulator/stats                    what came in since the start: {"generations": 3,
            "calls": {"get": 12, "list": 1}, "gets": {"<id>": 12}, "faults": {"429": 2},
@@ -43,7 +44,7 @@ class Scripted(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._~:@+=-]{1,200}$")] | None = None
     generation_type: Literal["video", "image"] = "video"
     model: Annotated[str, Field(min_length=1)] | None = None
     prompt: str = "A scripted dream"

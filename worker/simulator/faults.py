@@ -5,6 +5,7 @@ As text, for the command line: ``call:kind[:option=value…]``, for example
 
     get:429:times=3:retry_after=2     the next three GETs of a generation are throttled
     any:502:p=0.01                    one call in a hundred meets a proxy's HTML page
+    list:capped:rows=20               a list gives at most 20 rows
     get:hang:id=g-1                   GETs of g-1 are never answered
 """
 
@@ -45,6 +46,11 @@ class Kind(StrEnum):
     HTML page, redirect with a 302 to a sign-in page. hang never answers; reset drops the connection
     with a TCP RST; garbage is a 200 that is no JSON; truncated is a 200 that ends early;
     unknown_state is a true answer, but for a state that nobody has heard of.
+
+    The rest are habits of the list call alone, and one page may show several. oldest_first and
+    shuffled are its order, else newest first; capped gives at most `rows` rows, whatever is asked
+    for; stale is the page as it was `seconds` ago; omission leaves out a `share` of the rows.
+    Foreign generations need no habit: start some that nobody tracks.
     """
 
     UNAUTHORIZED = "401"
@@ -60,9 +66,21 @@ class Kind(StrEnum):
     GARBAGE = "garbage"
     TRUNCATED = "truncated"
     UNKNOWN_STATE = "unknown_state"
+    OLDEST_FIRST = "oldest_first"
+    SHUFFLED = "shuffled"
+    CAPPED = "capped"
+    STALE = "stale"
+    OMISSION = "omission"
 
 
-_RETRY_AFTER_KINDS = frozenset({Kind.THROTTLED, Kind.BROKEN, Kind.BAD_GATEWAY, Kind.UNAVAILABLE})
+LIST_HABITS = frozenset({Kind.OLDEST_FIRST, Kind.SHUFFLED, Kind.CAPPED, Kind.STALE, Kind.OMISSION})
+_OPTIONS = {
+    "retry_after": (Kind.THROTTLED, Kind.BROKEN, Kind.BAD_GATEWAY, Kind.UNAVAILABLE),
+    "seconds": (Kind.HANG, Kind.STALE),
+    "rows": (Kind.CAPPED,),
+    "share": (Kind.OMISSION,),
+}
+_NEEDED = {Kind.STALE: "seconds", Kind.CAPPED: "rows", Kind.OMISSION: "share"}
 _STATE_CALLS = frozenset({Call.GET, Call.LIST, Call.ANY})
 _ID_CALLS = frozenset({Call.GET, Call.DELETE, Call.UPSCALE, Call.AUDIO, Call.ANY})
 
@@ -73,7 +91,7 @@ class Fault(BaseModel):
     `id` limits it to one generation. It strikes `times` times (None: until cleared), each time a
     matching call comes with probability `p`. `retry_after` (seconds) is sent as that header.
     `seconds` (real ones) ends a hang by closing the connection; None: it lasts until the client
-    leaves.
+    leaves. For stale it is the age of the page. `rows` goes with capped, `share` with omission.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -85,13 +103,19 @@ class Fault(BaseModel):
     p: Annotated[float, Field(gt=0, le=1)] = 1.0
     retry_after: Annotated[float, Field(ge=0)] | None = None
     seconds: Annotated[float, Field(gt=0)] | None = None
+    rows: Annotated[int, Field(ge=1)] | None = None
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @model_validator(mode="after")
     def _options_belong_together(self) -> Self:
-        if self.retry_after is not None and self.kind not in _RETRY_AFTER_KINDS:
-            raise ValueError("retry_after goes with 429, 500, 502 and 503 only")
-        if self.seconds is not None and self.kind is not Kind.HANG:
-            raise ValueError("seconds goes with hang only")
+        for option, kinds in _OPTIONS.items():
+            if getattr(self, option) is not None and self.kind not in kinds:
+                raise ValueError(f"{option} goes with {', '.join(kinds)} only")
+        needed = _NEEDED.get(self.kind)
+        if needed is not None and getattr(self, needed) is None:
+            raise ValueError(f"{self.kind.value} needs {needed}")
+        if self.kind in LIST_HABITS and self.call is not Call.LIST:
+            raise ValueError(f"{self.kind.value} goes with list only")
         if self.kind is Kind.UNKNOWN_STATE and self.call not in _STATE_CALLS:
             raise ValueError("unknown_state goes with get, list and any only")
         if self.id is not None and self.call not in _ID_CALLS:
@@ -135,7 +159,7 @@ class Faults:
     """The faults in force, in the order they were added: the first that strikes wins."""
 
     def __init__(self, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
-        self._rng = random.Random(seed)
+        self.rng = random.Random(seed)
         self._left: list[tuple[Fault, int | None]] = []
         for fault in faults:
             self.add(fault)
@@ -151,11 +175,28 @@ class Faults:
     def strike(self, call: Call, generation_id: str | None) -> Fault | None:
         """Return the fault this call meets, if any, and count it down."""
         for index, (fault, left) in enumerate(self._left):
-            if not fault.concerns(call, generation_id) or self._rng.random() >= fault.p:
+            if fault.kind in LIST_HABITS or not self._strikes(fault, call, generation_id):
                 continue
-            if left == 1:
-                del self._left[index]
-            elif left is not None:
-                self._left[index] = (fault, left - 1)
+            self._count_down(index, left)
             return fault
         return None
+
+    def habits(self) -> list[Fault]:
+        """Return the habits that a list call's answer shows, and count them down."""
+        struck = [
+            (index, fault, left)
+            for index, (fault, left) in enumerate(self._left)
+            if fault.kind in LIST_HABITS and self._strikes(fault, Call.LIST, None)
+        ]
+        for index, _, left in reversed(struck):
+            self._count_down(index, left)
+        return [fault for _, fault, _ in struck]
+
+    def _strikes(self, fault: Fault, call: Call, generation_id: str | None) -> bool:
+        return fault.concerns(call, generation_id) and self.rng.random() < fault.p
+
+    def _count_down(self, index: int, left: int | None) -> None:
+        if left == 1:
+            del self._left[index]
+        elif left is not None:
+            self._left[index] = (self._left[index][0], left - 1)

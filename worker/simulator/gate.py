@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Protocol, TypeAlias
 
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from worker.model import JsonObject
 from worker.simulator.faults import Call, Faults, Kind
 from worker.simulator.wire import answer, commit, detail, header, origin_of
-from worker.simulator.world import World, shown
+from worker.simulator.world import Generation, World, shown
 
 BASE_PATH = "/dream-machine/v1"
 # A word that Luma has never used, for clients to keep their calm about.
@@ -34,6 +35,47 @@ _CALLS_ON_ONE = {
     ("POST", "upscale"): Call.UPSCALE,
     ("POST", "audio"): Call.AUDIO,
 }
+
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+
+class Tongue(Protocol):
+    """What a simulated provider's own way of speaking is made of."""
+
+    def call_of(self, scope: Scope) -> tuple[Call, str | None] | None:
+        """Name the call that is asked for, and its generation; None if it is none of the API."""
+
+    def key_of(self, scope: Scope) -> str:
+        """Find the key that was sent, or nothing."""
+
+    def told(self, generation: Generation, state: str, scope: Scope) -> bytes:
+        """Write an answer of the status call."""
+
+    def headers(self, scope: Scope) -> Headers:
+        """Give the headers that all answers of the status call have."""
+
+
+class DreamMachine:
+    """Luma's Dream Machine API."""
+
+    def call_of(self, scope: Scope) -> tuple[Call, str | None] | None:
+        """See `Tongue`."""
+        path: str = scope["path"]
+        return call_of(scope["method"], path) if path.startswith(f"{BASE_PATH}/") else None
+
+    def key_of(self, scope: Scope) -> str:
+        """See `Tongue`."""
+        scheme, _, key = header(scope, b"authorization").partition(b" ")
+        return key.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""
+
+    def told(self, generation: Generation, state: str, scope: Scope) -> bytes:
+        """See `Tongue`."""
+        return orjson.dumps(shown(generation, state, origin=origin_of(scope)))
+
+    def headers(self, _scope: Scope) -> Headers:
+        """See `Tongue`."""
+        return []
 
 
 class Tally:
@@ -65,28 +107,38 @@ class Gate:
     """An ASGI application: the simulated API, with `inner` for what the gate does not answer.
 
     Args:
-        inner: answers all calls but `GET /generations/{id}`, and all paths outside the API.
+        inner: answers all calls but the status call, and all paths outside the API.
         world: the generations.
         faults: the faults in force; may be changed while running.
         tally: where calls are counted.
-        keys: the accepted bearer keys; when empty, any key will do.
+        keys: the accepted keys; when empty, any key will do.
+        tongue: how the provider speaks.
     """
 
     def __init__(
-        self, inner: ASGIApp, *, world: World, faults: Faults, tally: Tally, keys: Iterable[str]
+        self,
+        inner: ASGIApp,
+        *,
+        world: World,
+        faults: Faults,
+        tally: Tally,
+        keys: Iterable[str],
+        tongue: Tongue,
     ) -> None:
         self._inner = inner
         self._world = world
         self._faults = faults
         self._tally = tally
-        self._keys = frozenset(key.encode() for key in keys)
+        self._keys = frozenset(keys)
+        self._tongue = tongue
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or fail it as a fault says."""
-        if scope["type"] != "http" or not scope["path"].startswith(f"{BASE_PATH}/"):
+        asked = self._tongue.call_of(scope) if scope["type"] == "http" else None
+        if asked is None:
             await self._inner(scope, receive, send)
             return
-        call, generation_id = call_of(scope["method"], scope["path"])
+        call, generation_id = asked
         self._tally.count(call, generation_id)
         fault = self._faults.strike(call, generation_id)
         if fault is not None:
@@ -98,23 +150,25 @@ class Gate:
         elif call is Call.GET and generation_id is not None:
             await self._get(generation_id, scope, send, lie=fault is not None)
         else:
-            # The list is FastAPI's to answer; it asks whether to lie about states.
-            scope.setdefault("state", {})["lie"] = fault is not None
+            # The list is FastAPI's to answer; it asks whether to lie about states, and how else.
+            habits = self._faults.habits() if call is Call.LIST else []
+            self._tally.faults.update(habit.kind.value for habit in habits)
+            scope.setdefault("state", {}).update(lie=fault is not None, habits=habits)
             await self._inner(scope, receive, send)
 
     def _admits(self, scope: Scope) -> bool:
-        scheme, _, key = header(scope, b"authorization").partition(b" ")
-        if scheme.lower() != b"bearer" or not key.strip():
-            return False
-        return not self._keys or key.strip() in self._keys
+        key = self._tongue.key_of(scope)
+        return bool(key) and (not self._keys or key in self._keys)
 
     async def _get(self, generation_id: str, scope: Scope, send: Send, *, lie: bool) -> None:
         generation = self._world.find(generation_id)
         if generation is None:
-            await answer(send, 404, detail("Generation not found"))
+            headers = self._tongue.headers(scope)
+            await answer(send, 404, detail("Generation not found"), headers=headers)
             return
         state = UNHEARD_STATE if lie else self._world.state(generation)
-        await answer(send, 200, orjson.dumps(shown(generation, state, origin=origin_of(scope))))
+        body = self._tongue.told(generation, state, scope)
+        await answer(send, 200, body, headers=self._tongue.headers(scope))
 
 
 def call_of(method: str, path: str) -> tuple[Call, str | None]:

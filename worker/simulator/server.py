@@ -17,15 +17,18 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from worker.errors import ConfigurationError
+from worker.hosting import listen_on
 from worker.simulator.app import create_app
 from worker.simulator.faults import Faults, parse_fault
 from worker.simulator.gate import BASE_PATH
+from worker.simulator.spoken import base_path_of, create_spoken_app
 from worker.simulator.wire import TRANSPORT
 from worker.simulator.world import World
 
 DEFAULT_PORT = 8090
 _BACKLOG = 2048
+_TITLES = {"luma": "Luma", "luma-agents": "Luma Agents"}
+_VARIABLES = {"luma": "LUMAAI_BASE_URL", "luma-agents": "LUMA_BASE_URL"}
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 shown, not bound
 
 
@@ -38,12 +41,14 @@ class _Protocol(HttpToolsProtocol):
 
 
 @contextlib.asynccontextmanager
-async def running(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+async def running(
+    app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, base_path: str = BASE_PATH
+) -> AsyncIterator[str]:
     """Serve `app` in the current loop for as long as the context lasts.
 
     Yields:
-        The base URL for a Luma client, `http://host:port/dream-machine/v1`; port 0 takes a free
-        port.
+        The base URL for a client, for Luma's `http://host:port/dream-machine/v1`; port 0 takes a
+        free port.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
@@ -60,38 +65,40 @@ async def running(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> As
     )
     config.load()
     state = ServerState()
-    try:
+    with listen_on(host, port, port_by="--port", host_by="--host") as taken:
         server = await asyncio.get_running_loop().create_server(
             lambda: _Protocol(config=config, server_state=state, app_state={}),
-            host,
-            port,
+            sock=taken,
             backlog=_BACKLOG,
         )
-    except OSError as error:
-        raise ConfigurationError(
-            f"the simulator cannot listen on {host}:{port} ({error.strerror or error}); "
-            "choose another port or host"
-        ) from error
-    try:
-        yield _base_url(host, server.sockets[0].getsockname()[1])
-    finally:
-        server.close()
-        await _hang_up(state)
+        try:
+            yield _base_url(host, taken.getsockname()[1], base_path)
+        finally:
+            server.close()
+            await _hang_up(state)
 
 
-async def serve(app: ASGIApp, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
-    """Serve `app` until SIGINT or SIGTERM; say where on one line.
+async def serve(
+    app: ASGIApp,
+    *,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    provider: str = "luma",
+    base_path: str = BASE_PATH,
+) -> None:
+    """Serve `app`, which speaks as `provider`, until SIGINT or SIGTERM; say where on one line.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
     """
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
-    async with running(app, host=host, port=port) as base_url:
+    async with running(app, host=host, port=port, base_path=base_path) as base_url:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, told_to_stop.set)
         # On one line, flushed: a script may wait for it, then read the address from it.
-        line = f"Simulated Luma at {base_url} (try: export LUMAAI_BASE_URL={base_url})"
+        title, hint = _TITLES.get(provider, provider), _hint(provider, base_url)
+        line = f"Simulated {title} at {base_url} ({hint})"
         print(line, flush=True)  # noqa: T201 the command's one line
         await told_to_stop.wait()
 
@@ -105,8 +112,10 @@ def main(
     failure_rate: float = 0.02,
     faults: Iterable[str] = (),
     keys: Iterable[str] = (),
+    provider: str = "luma",
+    text: str = "",
 ) -> None:
-    """Run a simulated Luma in this process until SIGINT or SIGTERM.
+    """Run a simulated Luma, or another provider, in this process until SIGINT or SIGTERM.
 
     Args:
         host: address to listen on.
@@ -116,15 +125,21 @@ def main(
         failure_rate: share of generations that fail, 0 to 1.
         faults: what goes wrong, in the text form of `worker.simulator.faults`.
         keys: the accepted API keys; when empty, any key but an empty one will do.
+        provider: whose API to speak.
+        text: its data file; not needed for `luma`, which is simulated whole.
 
     Raises:
-        InvalidInputError: a fault, the speed or the rate cannot be used.
+        InvalidInputError: a fault, the speed, the rate or the data file cannot be used.
         ConfigurationError: the address cannot be listened on.
     """
     world = World(seed=seed, speed=speed, failure_rate=failure_rate)
     in_force = Faults((parse_fault(text) for text in faults), seed=seed)
-    app = create_app(world, faults=in_force, keys=keys)
-    uvloop.run(serve(app, host=host, port=port))
+    if provider == "luma":
+        app, base_path = create_app(world, faults=in_force, keys=keys), BASE_PATH
+    else:
+        app = create_spoken_app(text, world, faults=in_force, keys=keys)
+        base_path = base_path_of(text)
+    uvloop.run(serve(app, host=host, port=port, provider=provider, base_path=base_path))
 
 
 async def _hang_up(state: ServerState) -> None:
@@ -136,6 +151,13 @@ async def _hang_up(state: ServerState) -> None:
         await asyncio.sleep(0)
 
 
-def _base_url(host: str, port: int) -> str:
+def _hint(provider: str, base_url: str) -> str:
+    variable = _VARIABLES.get(provider)
+    if variable is None:
+        return f'in DREAMHOOK_ACCOUNTS: "base_url": "{base_url}"'
+    return f"try: export {variable}={base_url}"
+
+
+def _base_url(host: str, port: int, base_path: str) -> str:
     shown = _EVERYWHERE.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{shown}:{port}{BASE_PATH}"
+    return f"http://{shown}:{port}{base_path}"

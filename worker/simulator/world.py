@@ -10,11 +10,10 @@ import math
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from itertools import islice
 
 from worker.errors import ConflictError, InvalidInputError, NotFoundError
 from worker.model import JsonObject
@@ -201,10 +200,10 @@ class World:
         """Return the generation, or None when it never existed or was deleted."""
         return self._generations.get(generation_id)
 
-    def page(self, *, limit: int, offset: int) -> list[Generation]:
-        """Return up to `limit` generations, newest first, after skipping `offset`."""
-        newest_first = reversed(self._generations.values())
-        return list(islice(newest_first, offset, offset + limit))
+    def all(self, *, oldest_first: bool = False) -> Iterator[Generation]:
+        """Return all generations in the order of their creation, newest first as a rule."""
+        everyone = self._generations.values()
+        return iter(everyone) if oldest_first else reversed(everyone)
 
     def delete(self, generation_id: str) -> bool:
         """Forget the generation; False when there was none."""
@@ -238,13 +237,13 @@ class World:
         self._generations[generation_id] = ended
         return ended
 
-    def age_s(self, generation: Generation) -> float:
-        """Simulated seconds since its creation."""
-        return (self._clock() - generation.born) * self.speed
+    def age_s(self, generation: Generation, *, ago_s: float = 0.0) -> float:
+        """Simulated seconds from its creation to now, or to `ago_s` real seconds ago."""
+        return (self._clock() - ago_s - generation.born) * self.speed
 
-    def state(self, generation: Generation) -> str:
-        """Return Luma's word for the generation's state now."""
-        return generation.state_at(self.age_s(generation))
+    def state(self, generation: Generation, *, ago_s: float = 0.0) -> str:
+        """Return Luma's word for the generation's state now, or `ago_s` real seconds ago."""
+        return generation.state_at(self.age_s(generation, ago_s=ago_s))
 
     def left_s(self, generation: Generation) -> float:
         """Return the seconds of the clock until it is over: 0 if it is, infinite when stuck."""
