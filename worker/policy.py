@@ -32,7 +32,8 @@ from worker.model import (
     Verdict,
     Wait,
 )
-from worker.schedule import next_look
+from worker.schedule import Kind, Outlook
+from worker.sightings import born, sighting
 
 # A 404 is believed when so many answers in a row said it, over at least so long.
 MISSING_LOOKS = 3
@@ -44,6 +45,10 @@ BACKOFF_BASE_S = 1.0
 BACKOFF_CAP_S = 60.0
 BACKOFF_FLOOR_S = 0.25
 
+# An ID that is refused alone is asked for as rarely as an account whose credentials are: any other
+# ID then goes before it, and shows whether the account is refused as well.
+FORBIDDEN_GAP_S = 60.0
+
 # The holds of an account.
 UNREACHABLE_AFTER = 3
 HOLD_FLOOR_S = 0.5
@@ -52,17 +57,29 @@ THROTTLED_BASE_S = 5.0
 REFUSED_HOLD_S = 60.0
 RETRY_AFTER_BELIEVED_S = 600.0
 
+# A 429 halves an account's rate, which comes back by a tenth of what is configured each minute.
+# `rate_at` in common.lua is the same rule where the budget is spent.
+SLOWEST_SHARE = 0.05
+RECOVERY_S = 600.0
+
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]*)?")
 
 
 # --- trackers -----------------------------------------------------------------------------------
 
 
-def judge(tracker: Tracker, answer: Answer, *, now: int, jitter: float) -> Verdict:
+def judge(tracker: Tracker, answer: Answer, *, look_at: int, now: int, jitter: float) -> Verdict:
     """Decide what one look's answer means for the tracker as it was before that look.
 
     A look at or after the deadline is the last one. Every other verdict looks again after `now`
     and at the deadline at the latest, so that the deadline always gets its last look.
+
+    Args:
+        tracker: as it was before the look.
+        answer: what the look brought.
+        look_at: when to look again if it showed that the generation still runs; see `next_look`.
+        now: when the answer came, in ms.
+        jitter: uniform in [0, 1).
     """
     match answer:
         case Seen(progress=Progress.COMPLETED):
@@ -75,18 +92,27 @@ def judge(tracker: Tracker, answer: Answer, *, now: int, jitter: float) -> Verdi
         return Finish(State.EXPIRED, Reason.DEADLINE)
     match answer:
         case Seen():
-            at = next_look(now=now, since=_began(tracker, answer), jitter=jitter)
-            return Wait(min(at, tracker.deadline_at))
+            return Wait(min(max(look_at, now + 1), tracker.deadline_at))
         case Missing():
             at = _next_look_for_missing(tracker, now, jitter)
         case Trouble():
             at = now + in_ms(_backoff_s(tracker.error_streak, jitter))
+        case Refused(of_account=False):
+            at = now + in_ms(FORBIDDEN_GAP_S * (1 + 0.1 * jitter))
         case Throttled() | Refused():
             # Its account is held, which is what it really waits for.
             at = now + in_ms(_backoff_s(0, jitter))
         case _:
             assert_never(answer)
     return BackOff(min(at, tracker.deadline_at))
+
+
+def next_look(tracker: Tracker, expect: Kind, price: float, *, jitter: float) -> int:
+    """Say when to look again at a generation that was just seen running."""
+    seen = sighting(tracker)
+    if seen is None or tracker.seen_at is None:
+        return tracker.tracked_at
+    return tracker.seen_at + in_ms(Outlook.of(seen, expect).next_gap(price, jitter))
 
 
 def apply(tracker: Tracker, answer: Answer | None, verdict: Verdict, *, now: int) -> Tracker:
@@ -97,6 +123,11 @@ def apply(tracker: Tracker, answer: Answer | None, verdict: Verdict, *, now: int
     about it, and `last_error` stays after a later success: it is history.
     """
     after = tracker if answer is None else refresh(tracker, answer, now=now)
+    return decided(after, verdict, now=now)
+
+
+def decided(after: Tracker, verdict: Verdict, *, now: int) -> Tracker:
+    """Return the tracker with what was decided of it, once it has what the look showed."""
     match verdict:
         case Wait(at=at) | BackOff(at=at):
             return replace(after, next_poll_at=at)
@@ -111,9 +142,9 @@ def refresh(tracker: Tracker, answer: Answer, *, now: int) -> Tracker:
 
     This alone is what a look at a finished tracker does: the asset URLs may be new, the end is not.
     """
-    looked = replace(tracker, polls=tracker.polls + 1, looked_at=now)
     if isinstance(answer, Seen):
-        return _with_seen(looked, answer, now)
+        return _with_seen(tracker, answer, now)
+    looked = replace(tracker, polls=tracker.polls + 1, looked_at=now)
     failed = replace(looked, poll_errors=tracker.poll_errors + 1, last_error=answer.detail)
     match answer:
         case Missing():
@@ -130,15 +161,32 @@ def refresh(tracker: Tracker, answer: Answer, *, now: int) -> Tracker:
 
 
 def _with_seen(tracker: Tracker, seen: Seen, now: int) -> Tracker:
+    is_over = seen.progress is not Progress.RUNNING
+    entered_at, queued_at, running_at = tracker.entered_at, tracker.queued_at, tracker.running_at
+    if not is_over:
+        entered_at = now if entered_at is None else entered_at
+        queued_at = now if seen.queued else queued_at
+        running_at = None if seen.queued else now if running_at is None else running_at
     return replace(
         tracker,
+        polls=tracker.polls + 1,
+        looked_at=now,
         seen_at=now,
         provider_state=seen.provider_state,
         model=seen.model or tracker.model,
         type=seen.type or tracker.type,
         assets=seen.assets,
+        assets_expire_at=_expiry(seen, now),
         failure_reason=seen.failure_reason,
+        failure_code=seen.failure_code,
+        retryable=seen.retryable,
+        fraction=seen.fraction,
         created_at=tracker.created_at if seen.created_at is None else seen.created_at,
+        born_at=born(tracker, seen, now=now) if tracker.born_at is None else tracker.born_at,
+        entered_at=entered_at,
+        queued_at=queued_at,
+        running_at=running_at,
+        kind=seen.kind or tracker.kind,
         generation=seen.generation,
         error_streak=0,
         missing_count=0,
@@ -146,10 +194,11 @@ def _with_seen(tracker: Tracker, seen: Seen, now: int) -> Tracker:
     )
 
 
-def _began(tracker: Tracker, seen: Seen) -> int:
-    """When the generation began, as far as known; never later than its tracking did."""
-    created_at = tracker.created_at if seen.created_at is None else seen.created_at
-    return tracker.tracked_at if created_at is None else min(created_at, tracker.tracked_at)
+def _expiry(seen: Seen, now: int) -> int | None:
+    """Tell until when the URLs are good: providers make new ones for each look."""
+    if not seen.assets or seen.asset_lifetime_s is None:
+        return None
+    return now + in_ms(seen.asset_lifetime_s)
 
 
 def _missing_is_believed(tracker: Tracker, now: int) -> bool:
@@ -173,15 +222,19 @@ def _backoff_s(streak: int, jitter: float) -> float:
 # --- accounts -----------------------------------------------------------------------------------
 
 
-def next_health(health: Health, answer: Answer, *, now: int, jitter: float) -> Health:
-    """Return the account's health after an answer; `version` is left as it was.
+def next_health(
+    health: Health, answer: Answer, *, generation_id: str, now: int, jitter: float
+) -> Health:
+    """Return the account's health after an answer about a generation; `version` stays as it was.
 
     While `held_until` lies ahead nothing is looked up. A single failed look holds nothing: from
-    the `UNREACHABLE_AFTER`th in a row the account is held. No error ever shortens a hold.
+    the `UNREACHABLE_AFTER`th in a row the account is held. Nor does a refusal that may mean one
+    generation alone, until another one is refused with no success in between. No error ever
+    shortens a hold, and each 429 halves the rate.
     """
     match answer:
         case Seen() | Missing():
-            return Health(version=health.version)
+            return Health(version=health.version, slowed_until=health.slowed_until)
         case Throttled():
             reason = HealthReason.THROTTLED
         case Refused():
@@ -190,16 +243,39 @@ def next_health(health: Health, answer: Answer, *, now: int, jitter: float) -> H
             reason = HealthReason.UNREACHABLE
         case _:
             assert_never(answer)
+    if isinstance(answer, Refused) and _may_be_this_one_alone(health, answer, generation_id):
+        return replace(health, reason=reason, streak=1, detail=answer.detail, suspect=generation_id)
     streak = health.streak + 1 if health.reason is reason else 1
     hold_s = _hold_s(answer, streak, jitter)
-    held_until = 0 if hold_s is None else now + in_ms(hold_s)
+    held_until = max(health.held_until, 0 if hold_s is None else now + in_ms(hold_s))
+    slowed = isinstance(answer, Throttled)
     return replace(
         health,
         reason=reason,
         streak=streak,
-        held_until=max(health.held_until, held_until),
+        held_until=held_until,
         detail=answer.detail,
+        slowed_until=_slowed_until(health, now, held_until) if slowed else health.slowed_until,
+        suspect=None,
     )
+
+
+def rate_share(health: Health, *, now: int) -> float:
+    """Tell what share of its configured rate an account may use, from `SLOWEST_SHARE` to 1."""
+    left_s = (health.slowed_until - now) / 1000
+    return max(SLOWEST_SHARE, min(1.0, 1 - left_s / RECOVERY_S))
+
+
+def _slowed_until(health: Health, now: int, held_until: int) -> int:
+    """Halve the rate, for it to recover from when the hold ends."""
+    share = max(SLOWEST_SHARE, rate_share(health, now=now) / 2)
+    return held_until + in_ms((1 - share) * RECOVERY_S)
+
+
+def _may_be_this_one_alone(health: Health, answer: Refused, generation_id: str) -> bool:
+    if answer.of_account:
+        return False
+    return health.reason is not HealthReason.CREDENTIALS or health.suspect == generation_id
 
 
 def _hold_s(answer: Refused | Throttled | Trouble, streak: int, jitter: float) -> float | None:

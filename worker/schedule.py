@@ -1,35 +1,321 @@
-"""When to look at a generation again: one pure function of its age.
+"""When to look at a generation again: when looking has become worth its price.
 
-The gap between two looks is a fixed share of the generation's age. That is the shape to choose
-when nothing is known of how long a generation takes: whatever its duration, the end is detected
-late by at most the same share of it, and the number of looks grows with the logarithm of the
-duration only.
+After a look that showed a generation running, the chance that it has ended unseen grows from 0.
+The integral of that chance is the expected undetected delay so far, in seconds. The next look is
+due when it reaches the price of a look, the one knob: the seconds of delay that one request is
+worth. Where the durations are known this costs a few per cent more than the best schedule there
+is, without any planning; and the same integral says which look goes first when there are too many,
+and when one page of a list is worth as much as the looks that it replaces.
 """
 
 from __future__ import annotations
 
-SHARE_OF_AGE = 0.15
-SHORTEST_GAP_S = 2.0
-LONGEST_GAP_S = 30.0
-JITTER = 0.1
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from worker.durations import EDGES, Curve, Lifetime
+
+SHORTEST_GAP_S = 0.25
+LONGEST_GAP_S = 60.0
+JITTER = 0.05
+
+PATIENCE_S = 3.0
+"""A delay of D counts as D + D**2 / (2 * PATIENCE_S): one long delay is worse than many short.
+
+Without it the cheapest schedule looks very late at the few generations that fail early.
+"""
+
+GUESSES = 3
+"""So many guesses stand for the age at which a generation began to run, seen between two looks."""
+
+HASTE = 0.05
+"""How far a market moves to what one request says."""
+SLACK = 0.8
+"""The part of what requests are worth that is planned with: a short budget is never left unused."""
+BELIEVED = 3.0
+"""One request is worth at most so many times what was planned: after a hold everything is late."""
+
+OUTLIVED = 0.02
+"""A generation outlives its kind when no more than this share lasts as long."""
 
 
-def next_look(*, now: int, since: int, jitter: float) -> int:
-    """Say when to look next at a generation that was just seen running.
+# --- what is known of one generation ------------------------------------------------------------
 
-    The gap is 15 % of the age, at least 2 s and at most 30 s, times 0.9 to 1.1. A generation of
-    duration d is therefore seen to have ended at most max(2.2 s, 0.165 d) late, never more than
-    33 s, and on average half of that (looks that fail come on top). A generation of 90 s costs
-    about 20 looks, one of an hour about 140.
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What to expect of one kind of generation: how long it queues, and how long it then runs.
+
+    `queue` is None where the provider does not tell the one from the other.
+    """
+
+    queue: Curve | None
+    run: Curve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What looks have shown of a generation that was not over, as ages in seconds.
+
+    Attributes:
+        entry: at the first look that showed it; later where what is still to be learned begins.
+        last: at the last one.
+        queued: at the last one that showed it queued; 0 if none did.
+        running: at the first one that showed it running; None if none did.
+    """
+
+    entry: float
+    last: float
+    queued: float = 0.0
+    running: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no looks can have shown, NaN included."""
+        running = self.last if self.running is None else self.running
+        if not (
+            0 <= self.entry <= self.last < math.inf and 0 <= self.queued <= running <= self.last
+        ):
+            raise ValueError(f"Not a sighting: {self}")
+
+    @classmethod
+    def first(cls, age: float, *, queued: bool) -> Self:
+        """Return what the first look showed."""
+        age = max(age, 0.0)
+        if queued:
+            return cls(entry=age, last=age, queued=age)
+        return cls(entry=age, last=age, running=age)
+
+    def then(self, age: float, *, queued: bool) -> Sighting:
+        """Return what is known after the next look; an age that goes back stands still.
+
+        A generation that is back in the queue begins to run anew.
+        """
+        age = max(age, self.last)
+        if queued:
+            return replace(self, last=age, queued=age, running=None)
+        return replace(self, last=age, running=age if self.running is None else self.running)
+
+    def outlives(self, kind: Kind) -> bool:
+        """Say whether it has lasted longer than nearly all of its kind.
+
+        Then `learned` is to be asked at once, and to go on from `counted`: those that hang would
+        be learned of only when they are given up, and each be looked at as if about to end.
+        """
+        if self.last < 2 * self.entry:
+            return False
+        if self.running is None and kind.queue is not None:
+            return kind.queue.at(self.last)[0] <= OUTLIVED
+        starts = self.starts(kind.queue)
+        alive = sum(kind.run.at(self.last - start)[0] for start in starts)
+        return alive <= OUTLIVED * len(starts)
+
+    def counted(self) -> Sighting:
+        """Return it as it is once what it has shown was learned: nothing counts twice."""
+        return replace(self, entry=self.last)
+
+    def starts(self, queue: Curve | None, by: float = math.inf) -> tuple[float, ...]:
+        """Guess at which ages it began to run, or will: equally likely ones.
+
+        Args:
+            queue: how long its kind queues; None if that is unknown, or no state tells.
+            by: the age by which it began, if no look showed it running.
+        """
+        if queue is None:
+            return (0.0,)
+        by = by if self.running is None else self.running
+        most = queue.at(self.queued)[0]
+        least = queue.at(by)[0] if by < math.inf else 0.0
+        step = (most - least) / GUESSES
+        ages = (queue.age_when(most - step * (guess + 0.5)) for guess in range(GUESSES))
+        return tuple(min(max(age, self.queued), by) for age in ages)
+
+
+# --- the rule -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What to expect of one generation from the look that last showed it.
+
+    It was not over at `age`, and it runs by `curve` from one of `starts`: ages of which each was
+    as likely as the others before that look.
+    """
+
+    curve: Curve
+    starts: tuple[float, ...]
+    age: float
+
+    @classmethod
+    def of(cls, sighting: Sighting, kind: Kind) -> Self:
+        """Return what to expect of a generation of this kind, seen like this."""
+        return cls(kind.run, sighting.starts(kind.queue), sighting.last)
+
+    def delay(self, gap: float) -> float:
+        """Return the expected undetected delay a gap after the look, long ones counted more."""
+        return self._cost(gap, self._sums(0.0))[0]
+
+    def next_gap(self, price: float, jitter: float = 0.5) -> float:
+        """Return the seconds from that look to the next: its delay has reached the price then.
+
+        Args:
+            price: what a look costs, in seconds of delay.
+            jitter: uniform in [0, 1); the gap is 0.95 to 1.05 times what it should be, so that
+                generations that began together drift apart.
+
+        Returns:
+            Seconds: the gap that should be is at least 0.25 and at most 60.
+
+        Raises:
+            ValueError: the price is not above 0.
+        """
+        if not price > 0:
+            raise ValueError(f"Not a price: {price}")
+        began = self._sums(0.0)
+        gap, step = LONGEST_GAP_S, LONGEST_GAP_S
+        # The cost is convex and never falls, so from above Newton's steps come down to the price
+        # and do not pass it.
+        while gap > SHORTEST_GAP_S and step > gap / 100:
+            cost, slope = self._cost(gap, began)
+            step = (cost - price) / slope if cost > price else 0.0
+            gap -= step
+        return max(gap, SHORTEST_GAP_S) * (1 + JITTER * (2 * jitter - 1))
+
+    def _sums(self, gap: float) -> tuple[float, float, float]:
+        """Sum the curve and its two integrals over the starts, a gap after the look."""
+        alive = area = moment = 0.0
+        # Where the curve is level one age is like another, but for what the sums can resolve.
+        age = min(self.age, self.starts[-1] + EDGES[-1]) + gap
+        for start in self.starts:
+            a, b, c = self.curve.at(age - start)
+            alive, area, moment = alive + a, area + b, moment + c
+        return alive, area, moment
+
+    def _cost(self, gap: float, began: tuple[float, float, float]) -> tuple[float, float]:
+        """Return the delay a gap after the look, and how fast it grows by then."""
+        alive0, area0, moment0 = began
+        alive, area, moment = self._sums(gap)
+        chance = 1 - alive / alive0
+        late = gap - (area - area0) / alive0
+        later = gap * gap / 2 - (moment - moment0 - gap * area0) / alive0
+        # Where nothing is expected the difference of large numbers may come out below 0.
+        return max(late + later / PATIENCE_S, 0.0), chance + late / PATIENCE_S
+
+
+# --- many generations, one budget, one list -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """What the requests of an account are worth of late.
+
+    Attributes:
+        level: a little less than the delay that one ends, in seconds, where the budget is short.
+        share: the part of what a page is worth that the generation which was due had in it.
+    """
+
+    level: float = 0.0
+    share: float = 1.0
+
+    def look(self, base: float) -> float:
+        """Return the price to plan with after a single look, given what a request costs."""
+        return max(base, self.level)
+
+    def page(self, base: float) -> float:
+        """Return the price for what a page is to show: each pays its share, all of them the whole.
+
+        So the next page is due when everything on it together is worth a request.
+        """
+        return self.look(base) * self.share
+
+    def after(self, base: float, reached: float, worth: float) -> Market:
+        """Return the market after a request.
+
+        Where the budget is short requests come late and are worth more than was planned: that is
+        what they really cost. Planning with a little less than that keeps the lane just short of
+        work, and its order by due time close to the order by expected delay.
+
+        Args:
+            base: what a request costs while the budget suffices, in seconds of delay.
+            reached: the `Outlook.delay` of the generation that was due, when the request went out.
+            worth: the sum of the delays of all that the request covered by then.
+        """
+        price, share, paid = self.look(base), self.share, reached
+        if worth > reached > 0:
+            paid = min(worth, reached / share)
+            share += HASTE * (reached / worth - share)
+        paid = SLACK * min(paid, BELIEVED * price)
+        return Market(price + HASTE * (paid - price), share)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A generation that a page may show: its rank in the list (0 is first) and its delay."""
+
+    rank: int
+    delay: float
+
+
+def best_page(rows: Sequence[Row], leader: int, limit: int) -> tuple[int, int, float]:
+    """Choose the page worth most among those that show one generation.
 
     Args:
-        now: the instant of the look that saw it running, in ms.
-        since: the instant it began, in ms; one in the future counts as now.
-        jitter: uniform in [0, 1), so that generations that began together drift apart.
+        rows: the generations that may be worth a look, by rank, each rank at most once.
+        leader: the index in `rows` of the one that the page must show.
+        limit: how many ranks a page covers, at least 1.
 
     Returns:
-        An instant in ms, always later than `now`.
+        The first and the last index in `rows` that it covers, and the sum of their delays.
     """
-    age_s = (now - since) / 1000
-    gap_s = min(max(SHARE_OF_AGE * age_s, SHORTEST_GAP_S), LONGEST_GAP_S)
-    return now + round(gap_s * (1 - JITTER + 2 * JITTER * jitter) * 1000)
+    left, worth = leader, 0.0
+    while left > 0 and rows[left - 1].rank > rows[leader].rank - limit:
+        left -= 1
+    best = (leader, leader, rows[leader].delay)
+    right = left
+    for first in range(left, leader + 1):
+        while right < len(rows) and rows[right].rank < rows[first].rank + limit:
+            worth += rows[right].delay
+            right += 1
+        if worth > best[2]:
+            best = (first, right - 1, worth)
+        worth -= rows[first].delay
+    return best
+
+
+# --- what to learn ------------------------------------------------------------------------------
+
+
+def learned(
+    sighting: Sighting, queue: Curve | None, over: float = math.inf
+) -> tuple[tuple[Lifetime, ...], tuple[Lifetime, ...]]:
+    """Say what one generation teaches about how long its kind queues, and how long it runs.
+
+    A generation that was over at its first look teaches nothing: whether it is looked at before
+    its end depends on how long it takes.
+
+    Args:
+        sighting: what its looks had shown before it was over.
+        queue: how long its kind queues; None if no state tells.
+        over: the age at the look that showed it over; infinite if we stopped looking.
+
+    Returns:
+        The guesses at how long it queued, and at how long it then ran, for `Durations.observe`;
+        empty if there is nothing to learn.
+    """
+    over = max(over, sighting.last)
+    queued: tuple[Lifetime, ...] = ()
+    if queue is not None:
+        began = over if sighting.running is None else sighting.running
+        if sighting.entry <= sighting.queued:
+            queued = (Lifetime(sighting.queued, began, sighting.entry),)
+        if began == math.inf:
+            return queued, ()
+    return queued, tuple(
+        Lifetime(
+            max(sighting.last - start, 0.0),
+            max(over - start, 0.0),
+            max(sighting.entry - start, 0.0),
+        )
+        for start in sighting.starts(queue, over)
+    )

@@ -62,9 +62,7 @@ elseif held_until > 0 then
   limit = math.min(limit, 1) -- after a hold one probe goes first, until it has an answer
 end
 
-if not redis.call('ZSCORE', key('queues:' .. lane), lane) then
-  index_queue(lane, lane, 0) -- what the version that had no queues has left there
-end
+adopt(lane)
 local left = limit
 local queues = redis.call('ZRANGEBYSCORE', key('queues:' .. lane), '-inf', now, 'LIMIT', 0, limit)
 for _, queue in ipairs(queues) do

@@ -17,11 +17,23 @@ local function first_score(zset)
   return tonumber(redis.call('ZRANGE', zset, 0, 0, 'WITHSCORES')[2])
 end
 
+-- What the version that had no queues has left in a lane waits in the one that is named like it.
+local function adopt(lane)
+  local queues = key('queues:' .. lane)
+  local first = not redis.call('ZSCORE', queues, lane) and first_score(key('due:' .. lane))
+  if first then
+    redis.call('ZADD', queues, first, lane)
+  end
+end
+
 -- Note when `lane` next has something to do: its earliest due time (of a receiver's lane, that of its
 -- queues), not before the end of its hold, but never after a deadline, which ends a tracker even
 -- while its account is held. Returns that time, or nil when the lane is empty.
 local function index_lane(lane)
   local account = lane:match('^poll:(.*)$')
+  if not account then
+    adopt(lane)
+  end
   local at = first_score(key((account and 'due:' or 'queues:') .. lane))
   if at then
     at = math.max(at, tonumber(redis.call('HGET', key('card:' .. lane), 'held_until') or 0))

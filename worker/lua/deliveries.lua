@@ -13,6 +13,14 @@ local function trouble(name, now)
   redis.call('ZADD', key('troubled'), 'NX', now, name)
 end
 
+-- An endpoint has not failed since: no run of failures can switch it off, and if it is on all is well.
+local function forget_failures(name, enabled)
+  redis.call('HDEL', key('endpoint:' .. name), 'failing_since', 'failed_at', 'failing_days')
+  if enabled == '1' then
+    redis.call('ZREM', key('troubled'), name)
+  end
+end
+
 -- Note that an endpoint is owed a delivery; an anonymous one stays known while it is.
 local function keep_endpoint(name, id, now)
   redis.call('ZADD', key('owed:' .. name), now, id)
@@ -117,6 +125,8 @@ local function owe(event_id, account, generation_id, owed, now, alive_ms, retent
       'lane', lane, 'record', '{}')
     redis.call('ZADD', key('endpoints'), seq, name)
     enabled = '1'
+  elseif enabled and not is[2] then
+    redis.call('HSET', endpoint, 'lane', lane) -- the version that had no queues did not say
   end
   local queue = is[3] and name or lane
   redis.call('HINCRBY', key('event:' .. event_id), 'pending', 1)

@@ -6,7 +6,7 @@
 --   none and no URL was given
 local now, name, url, lane, record, enabled = clock(), ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local endpoint, must_start = key('endpoint:' .. name), ''
-local was = redis.call('HMGET', endpoint, 'enabled', 'lane')
+local was = redis.call('HMGET', endpoint, 'enabled', 'lane', 'url')
 local created = not was[1]
 if created and url == '' then
   return {-1}
@@ -36,9 +36,11 @@ redis.call('PERSIST', endpoint) -- an anonymous one was perhaps about to end
 redis.call('ZREM', key('expiry'), 'endpoints ' .. name, 'troubled ' .. name)
 if enabled == '1' then
   redis.call('HSET', endpoint, 'enabled', 1)
-  redis.call('HDEL', endpoint, 'disabled_reason', 'failing_since', 'failed_at', 'failing_days')
-  redis.call('ZREM', key('troubled'), name)
+  redis.call('HDEL', endpoint, 'disabled_reason')
 elseif enabled == '0' and was[1] ~= '0' then
   disable_endpoint(name, 'it was switched off', '', now)
+end
+if enabled == '1' or (url ~= '' and url ~= was[3]) then -- where it is now it has not failed
+  forget_failures(name, redis.call('HGET', endpoint, 'enabled'))
 end
 return {created and 1 or 0, redis.call('HGETALL', endpoint), must_start}

@@ -1,7 +1,8 @@
 -- Owe a finished delivery again, from its first attempt on; one that is pending becomes due now.
 -- ARGV: now, delivery id, fence as it was read, record to be, alive_ms
 -- Returns {state before, lane whose drain the caller must start or ''}: state '' = there is none,
---   'disabled' = its endpoint is off, 'gone' = its endpoint or event is no longer kept
+--   'disabled' = its endpoint is off, 'gone' = its endpoint or event is no longer kept, 'changed' =
+--   it is finished and was not when it was read: its schedule would not begin anew
 local now, id, fence, record, alive_ms = clock(), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local delivery, known = key('delivery:' .. id), delivery_of(id)
 if not known then
@@ -13,6 +14,8 @@ if not is[1] or redis.call('EXISTS', key('event:' .. event_id)) == 0 then
   return {'gone', ''}
 elseif is[1] == '0' then
   return {'disabled', ''}
+elseif state ~= 'pending' and known.fence ~= fence then
+  return {'changed', ''}
 end
 
 local timeline = key('timeline:' .. known.account .. ':' .. known.generation_id)
@@ -42,6 +45,7 @@ local lane = is[2] or known.lane -- its endpoint may have moved since
 local queue = is[3] and endpoint or lane
 if queue ~= known.queue then
   redis.call('ZREM', key('due:' .. known.queue), id)
+  redis.call('ZREM', key('busy:' .. known.queue), id)
   redis.call('HSET', delivery, 'queue', queue)
 end
 redis.call('ZADD', key('due:' .. queue), now, id)

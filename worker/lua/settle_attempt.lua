@@ -4,11 +4,12 @@
 --   retention_ms, health version, reason, streak, held_until, detail ('' version = unchanged),
 --   outcome (ok, failed), the endpoint's failing_since as it was read ('' = none), failing_since
 --   and failing_days as they follow from it ('' = unchanged), and if it switches the endpoint off:
---   why, whether that rests on failing_since (1 or 0), event id, event type, event body
+--   why, whether that rests on failing_since (1 or 0), the URL it was called at, event id, event
+--   type, event body
 -- Returns {1, whether the endpoint was switched off}, or {0, 0} if the claim was stale
 local now, id, fence, state = clock(), ARGV[2], ARGV[3], ARGV[4]
 local retention_ms, outcome, read_since, since = tonumber(ARGV[10]), ARGV[16], ARGV[17], ARGV[18]
-local off, rests_on_since, off_event = ARGV[20], ARGV[21] == '1', ARGV[22]
+local off, rests_on_since, url, off_event = ARGV[20], ARGV[21] == '1', ARGV[22], ARGV[23]
 local delivery, attempts = key('delivery:' .. id), key('attempts:' .. id)
 local known = delivery_of(id)
 if not known then
@@ -22,13 +23,10 @@ end
 
 local name = known.endpoint
 local endpoint, switched_off = key('endpoint:' .. name), 0
-local is = redis.call('HMGET', endpoint, 'enabled', 'failing_since', 'lane', 'concurrency')
-local enabled, failing_since = is[1], is[2]
+local is = redis.call('HMGET', endpoint, 'enabled', 'failing_since', 'lane', 'concurrency', 'url')
+local enabled, failing_since, next_at = is[1], is[2], ARGV[7]
 if enabled and outcome == 'ok' and failing_since then
-  redis.call('HDEL', endpoint, 'failing_since', 'failed_at', 'failing_days')
-  if enabled == '1' then
-    redis.call('ZREM', key('troubled'), name)
-  end
+  forget_failures(name, enabled)
 elseif enabled and outcome == 'failed' then
   if since ~= '' and (failing_since or '') == read_since then
     redis.call('HSET', endpoint, 'failing_since', since, 'failed_at', now, 'failing_days', ARGV[19])
@@ -37,9 +35,13 @@ elseif enabled and outcome == 'failed' then
   end
   trouble(name, now)
 end
-if off and enabled == '1' and not (rests_on_since and (failing_since or '') ~= read_since) then
+if off and enabled == '1' and is[5] ~= url then
+  if ARGV[5] == 'endpoint_disabled' then
+    state, next_at = 'pending', now -- gone is where it was called; what it is owed has moved along
+  end
+elseif off and enabled == '1' and not (rests_on_since and (failing_since or '') ~= read_since) then
   switched_off, enabled = 1, '0'
-  bear_event(22, '', '', now, 0, retention_ms)
+  bear_event(23, '', '', now, 0, retention_ms)
   disable_endpoint(name, off, off_event, now)
 end
 
@@ -57,7 +59,7 @@ if state == 'pending' and enabled == '1' then
     redis.call('ZREM', key('due:' .. known.queue), id)
     redis.call('HSET', delivery, 'queue', queue)
   end
-  redis.call('ZADD', key('due:' .. queue), ARGV[7], id)
+  redis.call('ZADD', key('due:' .. queue), next_at, id)
   index_queue(lane, queue, now)
 elseif state == 'pending' then
   give_up(id, known, enabled, now, retention_ms) -- it was under way when its endpoint was released

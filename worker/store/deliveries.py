@@ -130,7 +130,7 @@ class Deliveries:
             health: the receiver's after the attempt, with the version it was claimed under; None:
                 it is as it was.
             failing: what a failure makes of its endpoint's failures; None: it is the first.
-            off: the endpoint is switched off by this.
+            off: the endpoint is switched off by this, if it still is where it was called.
             now: stands in for Redis's clock, in tests.
 
         Returns:
@@ -143,7 +143,7 @@ class Deliveries:
             *(self._scripts.retention_ms, *records.health_args(health)),
             "ok" if after.state is DeliveryState.DELIVERED else "failed",
             *records.failing_args(failing),
-            *((off.reason, int(off.rests_on_failing)) if off else ()),
+            *((off.reason, int(off.rests_on_failing), after.url) if off else ()),
             *(records.event_args(off.event) if off else ()),
         )
         applied, switched_off = await self._scripts.run("settle_attempt", *args, now=now)
@@ -159,7 +159,8 @@ class Deliveries:
 
         Returns:
             Its state before ('' = there is none; `disabled` = its endpoint is off; `gone` = its
-            endpoint or event is no longer kept), and the lane whose drain the caller must start.
+            endpoint or event is no longer kept; `changed` = it has ended since it was read), and
+            the lane whose drain the caller must start.
         """
         args = (again.id, again.fence, records.delivery_to_json(again), ms(ALIVE_S))
         before, lane = await self._scripts.run("replay", *args, now=now)

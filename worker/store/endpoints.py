@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 from worker.model import Delivery, Endpoint, EndpointEvent, Secret
@@ -93,10 +93,26 @@ class Endpoints:
         old, new = records.secrets_to_json(before.secrets), records.secrets_to_json(secrets)
         return bool(await self._scripts.run("rotate", before.name, old, new))
 
-    async def failed(self, name: str, *, since: int) -> list[str]:
-        """Name the exhausted deliveries of an endpoint that ended at `since` or later."""
-        found = await self._redis.zrangebyscore(self._key(f"failed:{name}"), since, "+inf")
-        return [delivery_id.decode() for delivery_id in found]
+    async def failed(
+        self, name: str, *, since: int, until: int, step: int
+    ) -> AsyncIterator[list[str]]:
+        """Name the exhausted deliveries of an endpoint that ended in a span of time, oldest first.
+
+        They come in steps, each read when the one before has been dealt with, and so many at a
+        time that Redis serves others in between. Those that leave the list meanwhile, or stay in
+        it, make no difference to what comes next.
+        """
+        key, named = self._key(f"failed:{name}"), dict[str, float]()
+        while True:
+            rows = await self._redis.zrangebyscore(
+                key, since, until, start=0, num=len(named) + step, withscores=True
+            )
+            fresh = {member.decode(): at for member, at in rows if member.decode() not in named}
+            if not fresh:
+                return
+            yield list(fresh)
+            since = max(fresh.values())  # of this instant there may be more
+            named = {member: at for member, at in (named | fresh).items() if at == since}
 
     # --- what is to be done about those that were switched off ------------------------------------
 

@@ -1,78 +1,47 @@
-"""What an answer means: for a tracker and for its account."""
+"""What an answer means for its tracker."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.policy.conftest import (
+    ANY,
+    DAY,
+    GAP,
+    NOW,
+    answers,
+    errors,
+    jitters,
+    judge,
+    looked,
+    seen,
+    tracker,
+    unfinished,
+)
+from worker import policy
+from worker.durations import lognormal
 from worker.model import (
     Answer,
     BackOff,
     Finish,
-    Health,
-    HealthReason,
     Missing,
     Progress,
     Reason,
     Refused,
     Seen,
     State,
-    Terms,
     Throttled,
     Tracker,
     Trouble,
     Wait,
 )
-from worker.policy import (
-    apply,
-    judge,
-    next_health,
-    parse_retry_after,
-    refresh,
-)
-
-NOW = 1_800_000_000_000
-DAY = 86_400_000
-
-
-def tracker(**changes: Any) -> Tracker:
-    fresh = Tracker(
-        account="luma",
-        generation_id="g1",
-        provider="luma",
-        state=State.TRACKING,
-        terms=Terms(deadline_s=86_400),
-        tracked_at=NOW,
-        deadline_at=NOW + DAY,
-    )
-    return replace(fresh, **changes)
-
-
-def seen(progress: Progress = Progress.RUNNING, **changes: Any) -> Seen:
-    return Seen(progress=progress, provider_state=changes.pop("word", "dreaming"), **changes)
-
-
-def looked(t: Tracker, answer: Answer, now: int, jitter: float = 0.5) -> Tracker:
-    return apply(t, answer, judge(t, answer, now=now, jitter=jitter), now=now)
-
-
-jitters = st.floats(0, 1, exclude_max=True)
-retry_afters = st.none() | st.floats(0, 1e12)
-answers = st.one_of(
-    st.builds(seen, st.sampled_from(Progress), created_at=st.none() | st.integers(0, 2 * NOW)),
-    st.just(Missing("404 Not Found")),
-    st.just(Refused("401 Unauthorized")),
-    st.builds(Throttled, st.just("429 Too Many Requests"), retry_afters),
-    st.builds(Trouble, st.just("502 Bad Gateway"), retry_afters),
-)
-unfinished = answers.filter(lambda a: not isinstance(a, Seen) or a.progress is Progress.RUNNING)
-failures = answers.filter(lambda a: not isinstance(a, Seen))
-errors = answers.filter(lambda a: isinstance(a, Refused | Throttled | Trouble))
-
+from worker.policy import apply, next_look, refresh
+from worker.schedule import Kind
 
 # --- judge: one answer --------------------------------------------------------------------------
 
@@ -88,23 +57,35 @@ def test_the_providers_final_word_finishes_even_after_the_deadline(
     assert judge(late, seen(progress), now=NOW + 1, jitter=0.5) == Finish(state)
 
 
-def test_a_running_generation_is_waited_for() -> None:
-    assert judge(tracker(), seen(), now=NOW, jitter=0.5) == Wait(NOW + 2_000)
+def test_a_running_generation_is_waited_for_until_its_next_look() -> None:
+    assert judge(tracker(), seen(), now=NOW) == Wait(NOW + GAP)
 
 
-def test_the_wait_grows_with_the_age_since_the_provider_made_the_generation() -> None:
-    verdict = judge(tracker(), seen(created_at=NOW - 100_000), now=NOW, jitter=0.5)
-    assert verdict == Wait(NOW + 15_000)
+def test_a_next_look_is_never_in_the_past_nor_beyond_the_deadline() -> None:
+    late = policy.judge(tracker(), seen(), look_at=NOW - 5, now=NOW, jitter=0.5)
+    assert late == Wait(NOW + 1)
+    assert judge(tracker(deadline_at=NOW + 9), seen(), now=NOW) == Wait(NOW + 9)
 
 
-def test_an_answer_without_a_creation_date_uses_the_one_known_before() -> None:
-    known = tracker(created_at=NOW - 100_000)
-    assert judge(known, seen(), now=NOW, jitter=0.5) == Wait(NOW + 15_000)
+# --- when to look next --------------------------------------------------------------------------
 
 
-def test_a_creation_date_in_the_future_is_not_believed() -> None:
-    verdict = judge(tracker(), seen(created_at=NOW + DAY), now=NOW + 100_000, jitter=0.5)
-    assert verdict == Wait(NOW + 115_000)
+def gap(t: Tracker, kind: Kind = ANY, price: float = 0.3) -> int:
+    after = refresh(t, seen(), now=NOW)
+    return next_look(after, kind, price, jitter=0.5) - NOW
+
+
+def test_the_more_a_look_costs_the_later_it_is() -> None:
+    assert 0 < gap(tracker(), price=0.1) < gap(tracker(), price=3.0)
+
+
+def test_the_next_look_is_that_of_its_kind_at_its_age() -> None:
+    narrow = Kind(queue=None, run=lognormal(100.0, 0.05))
+    assert gap(tracker(), narrow) > 3 * gap(tracker(born_at=NOW - 95_000), narrow)
+
+
+def test_what_was_never_seen_is_looked_at_at_once() -> None:
+    assert next_look(tracker(), ANY, 0.3, jitter=0.5) == NOW
 
 
 @given(unfinished, st.integers(1, DAY), jitters)
@@ -142,6 +123,13 @@ def test_the_accounts_trouble_sets_a_tracker_back_by_a_second_at_most(
     verdict = judge(tracker(error_streak=streak), answer, now=NOW, jitter=jitter)
     assert isinstance(verdict, BackOff)
     assert verdict.at - NOW <= 1_000
+
+
+@given(jitters)
+def test_an_id_that_is_refused_lets_all_others_go_first(jitter: float) -> None:
+    verdict = judge(tracker(), Refused("403", of_account=False), now=NOW, jitter=jitter)
+    assert isinstance(verdict, BackOff)
+    assert verdict.at >= NOW + 60_000
 
 
 # --- judge: the grace of a 404 ------------------------------------------------------------------
@@ -284,6 +272,34 @@ def test_an_answer_that_is_silent_about_a_known_fact_does_not_erase_it() -> None
     assert (t.model, t.type, t.created_at) == ("ray-2", "video", NOW - 5)
 
 
+def test_looks_note_when_it_was_first_seen_last_queued_and_first_running() -> None:
+    t = tracker()
+    for at, queued in ((5, True), (20, True), (30, False), (45, False)):
+        t = looked(t, seen(queued=queued), NOW + at)
+    assert (t.entered_at, t.queued_at, t.running_at, t.seen_at) == (
+        *(NOW + 5, NOW + 20),
+        *(NOW + 30, NOW + 45),
+    )
+
+
+def test_what_is_back_in_the_queue_has_yet_to_begin() -> None:
+    t = looked(looked(tracker(), seen(), NOW), seen(queued=True), NOW + 9)
+    assert (t.queued_at, t.running_at) == (NOW + 9, None)
+
+
+def test_the_end_is_no_sighting_of_what_runs() -> None:
+    t = looked(tracker(), seen(Progress.COMPLETED), NOW)
+    assert (t.entered_at, t.queued_at, t.running_at) == (None, None, None)
+
+
+@given(errors | st.just(Missing("404")))
+def test_a_look_that_fails_leaves_what_is_known_of_its_course(answer: Answer) -> None:
+    before = looked(tracker(), seen(queued=True, kind=("ray-2",)), NOW)
+    after = looked(before, answer, NOW + 5)
+    for name in ("entered_at", "queued_at", "running_at", "seen_at", "kind", "born_at"):
+        assert getattr(after, name) == getattr(before, name)
+
+
 def test_a_success_ends_the_streaks_and_keeps_the_last_error_as_history() -> None:
     t = looked(looked(tracker(), Missing("404"), NOW), Trouble("502"), NOW)
     t = looked(t, seen(), NOW + 1)
@@ -337,121 +353,19 @@ def test_what_was_agreed_and_who_claimed_it_are_never_touched(
         assert getattr(after, name) == getattr(before, name)
 
 
-# --- next_health --------------------------------------------------------------------------------
+def test_urls_are_good_for_as_long_as_the_provider_promises_from_the_look_on() -> None:
+    promised = seen(Progress.COMPLETED, assets={"video": "u"}, asset_lifetime_s=3600.0)
+    assert policy.refresh(tracker(), promised, now=NOW).assets_expire_at == NOW + 3_600_000
+    again = policy.refresh(tracker(assets_expire_at=NOW), promised, now=NOW + 5)
+    assert again.assets_expire_at == NOW + 5 + 3_600_000
 
 
-def health_after(*answers: Answer, jitter: float = 0.5) -> Health:
-    health = Health(version=4)
-    for answer in answers:
-        health = next_health(health, answer, now=NOW, jitter=jitter)
-    return health
+@pytest.mark.parametrize("changes", [{"assets": {"video": "u"}}, {"asset_lifetime_s": 3600.0}])
+def test_without_a_promise_or_without_urls_nothing_expires(changes: Any) -> None:
+    assert policy.refresh(tracker(), seen(**changes), now=NOW).assets_expire_at is None
 
 
-@given(st.lists(failures, max_size=10), st.sampled_from([seen(), Missing("404")]))
-def test_an_answer_about_a_generation_makes_the_account_healthy(
-    before: list[Answer], answer: Answer
-) -> None:
-    assert health_after(*before, answer) == Health(version=4)
-
-
-@pytest.mark.parametrize(
-    ("said", "held"), [(7.0, 7_000), (0.0, 500), (600.0, 600_000), (86_400.0, 600_000)]
-)
-def test_a_throttled_account_is_held_as_long_as_the_provider_said_up_to_ten_minutes(
-    said: float, held: int
-) -> None:
-    health = health_after(Throttled("429", said))
-    assert (health.reason, health.held_until) == (HealthReason.THROTTLED, NOW + held)
-
-
-def test_without_a_retry_after_the_hold_doubles_from_five_seconds_to_a_minute() -> None:
-    holds = [health_after(*[Throttled("429")] * n).held_until - NOW for n in (1, 2, 3, 4, 5, 99)]
-    assert holds == [5_000, 10_000, 20_000, 40_000, 60_000, 60_000]
-
-
-def test_refused_credentials_hold_the_account_for_a_minute() -> None:
-    health = health_after(Refused("401 Unauthorized: Invalid API key"))
-    assert health == Health(
-        reason=HealthReason.CREDENTIALS,
-        streak=1,
-        held_until=NOW + 60_000,
-        detail="401 Unauthorized: Invalid API key",
-        version=4,
-    )
-
-
-def test_a_single_failed_look_holds_nothing() -> None:
-    health = health_after(*[Trouble("502")] * 2, jitter=0.99)
-    assert (health.reason, health.streak, health.held_until) == (HealthReason.UNREACHABLE, 2, 0)
-
-
-@given(st.integers(3, 5_000), jitters)
-def test_from_the_third_failed_look_in_a_row_the_account_is_held_with_full_jitter(
-    streak: int, jitter: float
-) -> None:
-    before = Health(reason=HealthReason.UNREACHABLE, streak=streak - 1)
-    health = next_health(before, Trouble("502"), now=NOW, jitter=jitter)
-    window = min(60_000, 1_000 * 2 ** min(streak - 3, 10))
-    assert health.held_until - NOW == pytest.approx(max(500, jitter * window), abs=1)
-
-
-def test_trouble_that_names_a_delay_is_believed_at_once() -> None:
-    assert health_after(Trouble("503", 30.0)).held_until == NOW + 30_000
-
-
-def test_the_streak_begins_anew_when_the_reason_changes() -> None:
-    health = health_after(Trouble("502"), Trouble("502"), Throttled("429"))
-    assert (health.reason, health.streak) == (HealthReason.THROTTLED, 1)
-
-
-@given(st.lists(st.tuples(failures.filter(lambda a: not isinstance(a, Missing)), jitters)))
-def test_no_error_shortens_a_hold_and_no_hold_exceeds_ten_minutes(
-    life: list[tuple[Answer, float]],
-) -> None:
-    health = Health()
-    for answer, jitter in life:
-        after = next_health(health, answer, now=NOW, jitter=jitter)
-        assert health.held_until <= after.held_until <= NOW + 600_000
-        health = after
-
-
-# --- Retry-After --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"), [("0", 0), ("120", 120), (" 7 ", 7), ("1.5", 1.5), ("007", 7)]
-)
-def test_retry_after_in_seconds(value: str, seconds: float) -> None:
-    assert parse_retry_after(value, now=NOW) == seconds
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "Sun, 06 Nov 1994 08:49:37 GMT",
-        "Sunday, 06-Nov-94 08:49:37 GMT",
-        "Sun Nov  6 08:49:37 1994",
-        "Sun, 06 Nov 1994 08:49:37 -0000",
-    ],
-)
-def test_retry_after_as_each_form_of_http_date(value: str) -> None:
-    assert parse_retry_after(value, now=784_111_777_000 - 5_500) == 5.5
-
-
-def test_a_date_that_has_passed_means_now() -> None:
-    assert parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now=NOW) == 0
-
-
-@pytest.mark.parametrize(
-    "value",
-    [None, "", "-1", "nan", "inf", "1e3", "soon", "5, 5", "٣", "0x10", "9" * 400, "+5", "1 2"],
-)
-def test_a_retry_after_that_makes_no_sense_is_as_good_as_none(value: str | None) -> None:
-    assert parse_retry_after(value, now=NOW) is None
-
-
-@settings(max_examples=500, deadline=None)
-@given(st.text() | st.from_regex(r"[A-Za-z0-9 :,;().+-]{0,40}", fullmatch=True))
-def test_no_header_upsets_the_reader(value: str) -> None:
-    seconds = parse_retry_after(value, now=NOW)
-    assert seconds is None or 0 <= seconds < 1e13
+def test_the_code_of_a_failure_and_the_progress_are_kept() -> None:
+    shown = seen(Progress.FAILED, failure_code="c", retryable=False, fraction=0.5)
+    after = policy.refresh(tracker(), shown, now=NOW)
+    assert (after.failure_code, after.retryable, after.fraction) == ("c", False, 0.5)

@@ -1,0 +1,124 @@
+"""One look for many, end to end: a real client, a simulated Luma on real sockets, a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from tests.poller.conftest import KEY, LANE, Desk
+from worker.listing import Page
+from worker.model import Answer, State, Terms
+from worker.poller import Poller
+from worker.providers.client import ProviderClient, Refusal
+from worker.providers.spec import load
+from worker.simulator import Call, Fault, Faults, Kind, Outcome, Script, World, create_app, running
+
+LIVES_S = (0.3, 1.2)
+
+
+class Counting(ProviderClient):
+    """A client that counts its requests."""
+
+    looks = 0
+    pages = 0
+
+    async def get_generation(self, generation_id: str) -> Answer:
+        self.looks += 1
+        return await super().get_generation(generation_id)
+
+    async def list_generations(self, *, limit: int, offset: int) -> Page | Refusal:
+        self.pages += 1
+        return await super().list_generations(limit=limit, offset=offset)
+
+
+@dataclass
+class Luma:
+    """An account at a simulated Luma, and the poller that looks at it."""
+
+    desk: Desk
+    world: World
+    faults: Faults
+    client: Counting
+    poller: Poller
+
+    async def track(self, count: int, *, foreign: int = 0) -> list[str]:
+        """Start generations, ours spread among those of others, and track ours."""
+        rng = random.Random(count)
+        ours = [f"g-{n}" for n in range(count)]
+        for name in rng.sample([*ours, *(f"other-{n}" for n in range(foreign))], count + foreign):
+            lives_s = rng.uniform(*LIVES_S)
+            script = Script(id=name, queued_s=0, dreaming_s=lives_s, outcome=Outcome.COMPLETED)
+            self.world.create(generation_type="video", model="ray-2", request={}, script=script)
+        terms = Terms(deadline_s=3600.0)
+        await self.desk.store.trackers.track("luma", "luma", [(name, terms) for name in ours])
+        return ours
+
+    async def watch(self, ours: list[str]) -> None:
+        """Drain until all are over."""
+        async with asyncio.timeout(20):
+            while await self.left(ours):
+                await self.poller.drain("luma", LANE, self.desk.stopping)
+
+    async def left(self, ours: list[str]) -> int:
+        found = await self.desk.store.trackers.get_many([("luma", name) for name in ours])
+        return sum(each.state is State.TRACKING for each in found)
+
+
+@pytest.fixture
+async def luma(desk: Desk) -> AsyncIterator[Luma]:
+    """An account with 50 requests a second."""
+    world, faults = World(), Faults(())
+    async with running(create_app(world, faults=faults, keys=[KEY])) as base_url:
+        account = replace(
+            desk.account, base_url=base_url, polls_per_second=50.0, poll_patience=0.02
+        )
+        desk.account = account
+        client = Counting(account, load("luma"))
+        yield Luma(desk, world, faults, client, desk.poller(client))
+        await client.aclose()
+
+
+def habit(kind: Kind, **options: float) -> Fault:
+    return Fault(call=Call.LIST, kind=kind, **options)  # type: ignore[arg-type]
+
+
+MISBEHAVIOUR = {
+    "well": [],
+    "oldest first": [habit(Kind.OLDEST_FIRST)],
+    "shuffled": [habit(Kind.SHUFFLED)],
+    "capped": [habit(Kind.CAPPED, rows=7)],
+    "stale": [habit(Kind.STALE, seconds=5.0)],
+    "omitting": [habit(Kind.OMISSION, share=0.5)],
+    "empty": [habit(Kind.OMISSION, share=1.0)],
+    "forbidden": [habit(Kind.FORBIDDEN)],
+    "missing": [habit(Kind.MISSING)],
+    "garbage": [habit(Kind.GARBAGE)],
+    "broken now and then": [habit(Kind.BROKEN, p=0.3)],
+}
+
+
+@pytest.mark.parametrize("listed", MISBEHAVIOUR)
+async def test_however_a_provider_lists_every_end_is_seen_once(luma: Luma, listed: str) -> None:
+    for fault in MISBEHAVIOUR[listed]:
+        luma.faults.add(fault)
+    ours = await luma.track(30, foreign=40)
+
+    await luma.watch(ours)
+
+    bodies = await luma.desk.bodies()
+    assert sorted(body["data"]["generation_id"] for body in bodies) == sorted(ours)
+    assert {body["type"] for body in bodies} == {"generation.completed"}
+
+
+async def test_a_page_stands_for_the_looks_at_all_that_it_shows(luma: Luma) -> None:
+    ours = await luma.track(90)
+
+    await luma.watch(ours)
+
+    found = await luma.desk.store.trackers.get_many([("luma", name) for name in ours])
+    polls = sum(each.polls for each in found)
+    assert luma.client.pages + luma.client.looks < polls / 5

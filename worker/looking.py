@@ -1,0 +1,300 @@
+"""What comes of a look: what it means is decided, written down, and told.
+
+A look that shows nothing new, as most do, is written with all others that end in the same moment:
+one script for all of them, and no more than what it changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+from worker import events, policy, shapes, telemetry
+from worker.learner import Learner
+from worker.learning import Observation, observed, outlived
+from worker.model import (
+    Account,
+    Answer,
+    Endpoint,
+    Entry,
+    Finish,
+    Health,
+    Progress,
+    Reason,
+    Seen,
+    State,
+    Tracker,
+    Verdict,
+    Wait,
+)
+from worker.providers.client import ProviderClient
+from worker.schedule import Kind, Market, Outlook
+from worker.sightings import sighting
+from worker.store import Clock, Store, shows_nothing_new
+
+_FREE = Market()
+
+Start = Callable[[str], Awaitable[None]]
+"""Starts the drain of a lane."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One look that covered a tracker: as it was before, what was answered, and when.
+
+    `health` is the account's, as it was when the look was claimed; None if it has been dealt with.
+    `paged`: a page showed it, with others.
+    """
+
+    before: Tracker
+    answer: Answer
+    now: int
+    took_ms: int
+    late_ms: int | None = None
+    health: Health | None = None
+    paged: bool = False
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Looks that showed nothing new, to be written together."""
+
+    looks: list[tuple[Tracker, Entry]]
+    written: asyncio.Future[list[bool]]
+
+
+class Looking:
+    """Decides what looks mean and writes it down, with the events they make.
+
+    Args:
+        store: where trackers are kept.
+        accounts: by name.
+        clients: the accounts' provider clients, by name.
+        learner: says what to expect of generations.
+        start: starts the drain of a lane.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        accounts: Mapping[str, Account],
+        clients: Mapping[str, ProviderClient],
+        learner: Learner,
+        start: Start,
+    ) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._clients = clients
+        self._learner = learner
+        self._start = start
+        self._markets: dict[str, Market] = {}
+        self._batches: dict[str, _Batch] = {}
+
+    # --- when to look next ----------------------------------------------------------------------
+
+    def price(self, account: str, *, paged: bool = False) -> float:
+        """Tell what a look costs at present, in seconds of delay; on a page it is a share of it."""
+        market, base = self._markets.get(account, _FREE), self._accounts[account].poll_patience
+        return market.page(base) if paged else market.look(base)
+
+    async def paid(self, leader: Tracker, *, now: int, worth: float | None = None) -> None:
+        """Take note of what a request was worth that one tracker was due for: see `Market`.
+
+        Args:
+            leader: as it was before; its first look tells nothing.
+            now: when the request goes out.
+            worth: the expected delays of all that it covers; None: of the leader alone.
+        """
+        account = leader.account
+        reached = await self.expected_delay(leader, now)
+        if reached is not None:
+            market, base = self._markets.get(account, _FREE), self._accounts[account].poll_patience
+            worth = reached if worth is None else worth
+            self._markets[account] = market.after(base, reached, worth)
+
+    async def expected_delay(self, tracker: Tracker, now: int) -> float | None:
+        """Tell the expected undetected delay of a tracker; None if no look has shown it yet."""
+        seen = sighting(tracker)
+        if seen is None or tracker.seen_at is None:
+            return None
+        kind = await self.expect(tracker)
+        return Outlook.of(seen, kind).delay(max(0.0, (now - tracker.seen_at) / 1000))
+
+    async def expect(self, tracker: Tracker) -> Kind:
+        """Tell what to expect of a tracker's generation."""
+        return await self._learner.expect(tracker.account, tracker.kind)
+
+    # --- looking --------------------------------------------------------------------------------
+
+    async def look_on_time(self, tracker: Tracker, health: Health, clock: Clock) -> None:
+        """Look at a generation in its turn: how late that is tells if the budget suffices."""
+        if not health.held_until:  # after a hold everything is late
+            await self.paid(tracker, now=clock.now())
+        await self.look(tracker, health, clock)
+
+    async def look(self, tracker: Tracker, health: Health, clock: Clock) -> None:
+        """Look at a generation."""
+        started, due_at = time.monotonic(), tracker.next_poll_at
+        late_ms = None if due_at is None or due_at > clock.now() else clock.now() - due_at
+        answer = await self._clients[tracker.account].get_generation(tracker.generation_id)
+        took_ms = round((time.monotonic() - started) * 1000)
+        telemetry.requested(tracker.account, "get", duration_ms=took_ms)
+        await self.conclude(
+            Look(
+                before=tracker,
+                answer=answer,
+                now=clock.now(),
+                took_ms=took_ms,
+                late_ms=late_ms,
+                health=health,
+            )
+        )
+
+    # --- what a look means ----------------------------------------------------------------------
+
+    async def conclude(self, look: Look) -> None:
+        """Decide what a look means, write it down, and tell of it."""
+        before, answer, now, jitter = look.before, look.answer, look.now, random.random()
+        verdict: Verdict
+        lesson: Observation | None = None
+        after = policy.refresh(before, answer, now=now)
+        if before.state is State.TRACKING:
+            look_at, lesson = await self._look_at(look, after, jitter)
+            verdict = policy.judge(before, answer, look_at=look_at, now=now, jitter=jitter)
+            after = policy.decided(after, verdict, now=now)
+            if lesson is not None:
+                after = replace(after, entered_at=after.seen_at)
+        else:
+            verdict = Finish(before.state, before.reason)
+        health = _health_after(look, jitter)
+        entry = _look_entry(answer, now, look.took_ms)
+        if health is None and isinstance(verdict, Wait) and shows_nothing_new(before, after):
+            applied = await self._write_wait(after, entry)
+        else:
+            lesson = lesson or _taught(before, after, now)
+            applied = await self._settle(
+                before, after, look=entry, health=health, lesson=lesson, now=now
+            )
+        telemetry.looked(
+            tracker=after,
+            answer=answer,
+            verdict=verdict,
+            duration_ms=look.took_ms,
+            late_ms=look.late_ms,
+        )
+        if applied and health and look.health and (health.held_until or look.health.held_until):
+            telemetry.held(before.account, health)
+
+    async def _look_at(
+        self, look: Look, after: Tracker, jitter: float
+    ) -> tuple[int, Observation | None]:
+        """Tell when to look again at what still runs, and what it teaches by that if anything."""
+        if not isinstance(look.answer, Seen) or look.answer.progress is not Progress.RUNNING:
+            return look.now, None
+        expect = await self.expect(after)
+        price = self.price(after.account, paged=look.paged)
+        return policy.next_look(after, expect, price, jitter=jitter), outlived(after, expect)
+
+    async def end_unseen(self, tracker: Tracker, health: Health, clock: Clock) -> None:
+        """End a tracker whose deadline has passed while its account cannot be asked."""
+        verdict = Finish(State.EXPIRED, Reason.DEADLINE)
+        after = policy.apply(tracker, None, verdict, now=clock.now())
+        after = replace(after, last_error=health.detail or after.last_error)
+        lesson = _taught(tracker, after, clock.now())
+        await self._settle(tracker, after, lesson=lesson, now=clock.now())
+
+    # --- writing it down ------------------------------------------------------------------------
+
+    async def _write_wait(self, after: Tracker, look: Entry) -> bool:
+        """Write a look that showed nothing new, with all that come up before the script is sent."""
+        batch = self._batches.get(after.account)
+        if batch is None:
+            batch = _Batch([], asyncio.get_running_loop().create_future())
+            self._batches[after.account] = batch
+        place = len(batch.looks)
+        batch.looks.append((after, look))
+        if place == 0:
+            await self._write(after.account, batch)
+        return (await batch.written)[place]
+
+    async def _write(self, account: str, batch: _Batch) -> None:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            self._batches.pop(account, None)
+        try:
+            written = await self._store.trackers.settle_waits(account, batch.looks)
+        except BaseException as error:
+            failure = error if isinstance(error, Exception) else asyncio.CancelledError()
+            batch.written.set_exception(failure)
+            raise
+        batch.written.set_result(written)
+
+    async def _settle(
+        self,
+        before: Tracker,
+        after: Tracker,
+        *,
+        look: Entry | None = None,
+        health: Health | None = None,
+        lesson: Observation | None,
+        now: int,
+    ) -> bool:
+        entries = [look] if look else []
+        if after.provider_state != before.provider_state:
+            entries.append(Entry(now, "change", {"provider_state": after.provider_state}))
+        event = None
+        type_ = shapes.event_after(before, after)
+        if type_ is not None:
+            event = events.about_tracker(after, type_, await self._endpoint(after), now)
+            entries.append(Entry(now, "event", {"type": type_, "event_id": event.id}))
+        applied, lane = await self._store.trackers.settle(
+            after,
+            health=health,
+            entries=entries,
+            event=event,
+            observation=lesson.to_bytes() if lesson else None,
+        )
+        if applied and after.state is not before.state:
+            telemetry.ended(after)
+        if lane:
+            await self._start(lane)
+        return applied
+
+    async def _endpoint(self, tracker: Tracker) -> Endpoint | None:
+        """Find who is to be told: nobody, if the endpoint has been deleted meanwhile."""
+        if tracker.terms.callback_url is not None:
+            return events.anonymous(tracker.terms.callback_url)
+        if tracker.terms.endpoint is not None:
+            return await self._store.endpoints.get(tracker.terms.endpoint)
+        return None
+
+
+def _health_after(look: Look, jitter: float) -> Health | None:
+    """Tell the account's health after a look; None if it stays as it was."""
+    if look.health is None:
+        return None
+    name = look.before.generation_id
+    after = policy.next_health(
+        look.health, look.answer, generation_id=name, now=look.now, jitter=jitter
+    )
+    return None if after == look.health else after
+
+
+def _taught(before: Tracker, after: Tracker, now: int) -> Observation | None:
+    """Tell what an end teaches: that it came, or that we have stopped looking before it came."""
+    if before.state is not State.TRACKING or after.state is State.TRACKING:
+        return None
+    if after.reason is Reason.NOT_FOUND:
+        return None
+    return observed(before, now=now, over=after.state is not State.EXPIRED)
+
+
+def _look_entry(answer: Answer, now: int, took_ms: int) -> Entry:
+    shown = {"provider_state": answer.provider_state} if isinstance(answer, Seen) else {}
+    error = {} if isinstance(answer, Seen) else {"error": answer.detail}
+    request = {} if answer.request_id is None else {"request_id": answer.request_id}
+    return Entry(now, "look", {**shown, **error, "duration_ms": took_ms, **request})
