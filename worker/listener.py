@@ -10,10 +10,11 @@ import asyncio
 import json
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeAlias
 
 import uvicorn
 from starlette.requests import ClientDisconnect, Request
@@ -27,6 +28,8 @@ from worker.model import JsonObject
 MAX_BODY_BYTES = 1024 * 1024
 REMEMBERED = 10_000
 """So many webhook-ids are remembered, to know a duplicate by."""
+
+_WITHOUT_BODY = {HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED}
 
 GRACE_S = 1
 """How long a request under way may go on when the receiver ends."""
@@ -57,12 +60,36 @@ class Received:
     answer: int
 
 
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What came of passing a webhook on.
+
+    Attributes:
+        status: The HTTP status to answer it with.
+        headers: The headers to answer it with, without those of one connection.
+        body: The body to answer it with; None: whatever the receiver has to say.
+        reason: Why it could not be passed on; None if it was.
+    """
+
+    status: int
+    headers: Headers = ()
+    body: bytes | None = None
+    reason: str | None = None
+
+
+Forward: TypeAlias = Callable[[Headers, bytes], Awaitable[Passed]]
+
+
 def create_app(
     secret: str,
     on_webhook: Callable[[Received], None],
     *,
     status: int = HTTPStatus.OK,
     fail_first: int = 0,
+    forward: Forward | None = None,
     clock: Callable[[], float] = time.time,
 ) -> ASGIApp:
     """Make the receiver, an ASGI application that takes POSTs on any path.
@@ -72,13 +99,24 @@ def create_app(
         on_webhook: Is told of each request before it is answered; not of those over 1 MiB.
         status: What verified webhooks are answered with. What is not verified gets a 401.
         fail_first: So many verified webhooks are answered with a 503 first.
+        forward: Passes verified webhooks on, headers and bytes as they came; what it gives is
+            answered, instead of `status`.
         clock: Tells the time, in seconds since the epoch.
 
     Raises:
         InvalidInputError: The secret is not one.
     """
     signing.parse_secret(secret)
-    return _Receiver(secret, on_webhook, status, fail_first, clock)
+    if forward is None:
+        forward = _taken_with(status)
+    return _Receiver(secret, on_webhook, forward, fail_first, clock)
+
+
+def _taken_with(status: int) -> Forward:
+    async def take(_headers: Headers, _body: bytes) -> Passed:
+        return Passed(status=status)
+
+    return take
 
 
 class _Receiver:
@@ -86,13 +124,13 @@ class _Receiver:
         self,
         secret: str,
         on_webhook: Callable[[Received], None],
-        status: int,
+        forward: Forward,
         fail_first: int,
         clock: Callable[[], float],
     ) -> None:
         self._secret = secret
         self._on_webhook = on_webhook
-        self._status = status
+        self._forward = forward
         self._failures_left = fail_first
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
@@ -118,40 +156,42 @@ class _Receiver:
                 f"More than {MAX_BODY_BYTES} bytes are not taken.\n",
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             )
-        received = self._receive(dict(request.headers), body)
+        received, passed = await self._receive(request, body)
         self._on_webhook(received)
-        text = received.reason or ("taken before" if received.duplicate else "taken")
-        return PlainTextResponse(f"{text}\n", received.answer)
+        return _answer(received, passed)
 
-    def _receive(self, headers: dict[str, str], body: bytes) -> Received:
+    async def _receive(self, request: Request, body: bytes) -> tuple[Received, Passed]:
         """Judge a request, in the order that every receiver should: signature first."""
-        name = headers.get("webhook-id", "")
+        headers = dict(request.headers)
         try:
             signing.verify(headers, body, self._secret, self._clock())
         except signing.SignatureError as error:
-            return _refused(headers, str(error))
-        known = self._recall(name)
+            return _refused(headers, str(error)), Passed(status=HTTPStatus.UNAUTHORIZED)
+        known, event = self._recall(headers["webhook-id"]), _object(body)
         known.attempts += 1
-        event = _object(body)
-        if event is None:
-            answer, reason = int(HTTPStatus.BAD_REQUEST), "the body is not a JSON object"
-        elif self._failures_left > 0:
-            self._failures_left -= 1
-            answer, reason = int(HTTPStatus.SERVICE_UNAVAILABLE), "failing on purpose"
-        else:
-            answer, reason = self._status, None
+        attempt = known.attempts
+        passed = await self._passed_on(request.headers.raw, body, event)
         duplicate = known.taken
-        known.taken = known.taken or 200 <= answer < 300  # noqa: PLR2004 - "2xx"
-        return Received(
-            id=name,
+        known.taken = known.taken or 200 <= passed.status < 300  # noqa: PLR2004 - "2xx"
+        received = Received(
+            id=headers["webhook-id"],
             timestamp=_timestamp(headers),
             verified=True,
-            reason=reason,
+            reason=passed.reason,
             body=event or {},
             duplicate=duplicate,
-            attempt=known.attempts,
-            answer=answer,
+            attempt=attempt,
+            answer=int(passed.status),
         )
+        return received, passed
+
+    async def _passed_on(self, headers: Headers, body: bytes, event: JsonObject | None) -> Passed:
+        if event is None:
+            return Passed(status=HTTPStatus.BAD_REQUEST, reason="the body is not a JSON object")
+        if self._failures_left > 0:
+            self._failures_left -= 1
+            return Passed(status=HTTPStatus.SERVICE_UNAVAILABLE, reason="failing on purpose")
+        return await self._forward(headers, body)
 
     def _recall(self, name: str) -> _Known:
         """Get what is known of a webhook-id; the one that came longest ago is forgotten."""
@@ -179,6 +219,15 @@ def _refused(headers: dict[str, str], reason: str) -> Received:
         attempt=0,
         answer=int(HTTPStatus.UNAUTHORIZED),
     )
+
+
+def _answer(received: Received, passed: Passed) -> Response:
+    if passed.body is None and passed.status not in _WITHOUT_BODY:
+        text = received.reason or ("taken before" if received.duplicate else "taken")
+        return PlainTextResponse(f"{text}\n", passed.status)
+    response = Response(passed.body, passed.status)
+    response.raw_headers.extend(passed.headers)
+    return response
 
 
 async def _body(request: Request) -> bytes | None:
@@ -225,7 +274,7 @@ async def listening(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> 
     Raises:
         ConfigurationError: The address cannot be listened on.
     """
-    with listen_on(host, port, remedy="Choose another port or host.") as taken:
+    with listen_on(host, port, port_by="--port", host_by="--host") as taken:
         config = uvicorn.Config(
             app,
             lifespan="off",

@@ -3,160 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack
 
 import httpx
 import pytest
 from redis import Redis
-from standardwebhooks import Webhook
 
-from tests.cli.conftest import COMMAND, FakeApi, Run
+from tests.cli.conftest import PATIENCE_S, FakeApi, Run, ended, heard, lines, started
+from worker.client import Client
 from worker.embedded import EmbeddedRedis
 from worker.simulator import BASE_PATH
-
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-PATIENCE_S = 20
-
-Process = subprocess.Popen[str]
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """Nothing configured, and a data directory of one's own."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("DREAMHOOK_", "LUMA"))
-    }
-    return inherited | {"DREAMHOOK_DATA": str(tmp_path / "data"), "DREAMHOOK_PORT": "0"}
-
-
-@contextmanager
-def started(environment: dict[str, str], *arguments: str) -> Iterator[Process]:
-    """Run a command; it is told to stop at the end, and killed if it does not."""
-    child = subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with child:
-        try:
-            yield child
-        finally:
-            child.terminate()
-            try:
-                child.wait(PATIENCE_S)
-            finally:
-                child.kill()
-
-
-def ended(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-
-
-def heard(stream: Any, pattern: str) -> re.Match[str]:
-    """Read lines until one fits."""
-    for line in stream:
-        found = re.search(pattern, line)
-        if found:
-            return found
-    raise AssertionError(f"nothing said {pattern!r}")
-
-
-def lines(output: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in output.splitlines()]
-
-
-# --- listen ---------------------------------------------------------------------------------------
-
-
-def signed(body: str, event_id: str = "evt_1") -> dict[str, str]:
-    now = datetime.now(UTC)
-    return {
-        "webhook-id": event_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(SECRET).sign(event_id, now, body),
-    }
-
-
-def test_listen_prints_a_line_for_each_webhook(environment: dict[str, str]) -> None:
-    body = json.dumps({"type": "generation.failed", "data": {"generation_id": "g-1"}})
-    with (
-        started(environment, "listen", "--port", "0", "--secret", SECRET) as child,
-        httpx.Client(trust_env=False) as http,
-    ):
-        url = heard(child.stderr, r"http://\S+")[0]
-        answers = [
-            http.post(url, content=body, headers=headers).status_code
-            for headers in (signed(body), signed(body), signed(f"{body} "))
-        ]
-        child.send_signal(signal.SIGINT)
-        output, _ = child.communicate(timeout=PATIENCE_S)
-    assert answers == [200, 200, 401]
-    first, again, forged = lines(output)
-    assert (first["id"], first["verified"], first["duplicate"]) == ("evt_1", True, False)
-    assert first["body"]["type"] == "generation.failed"
-    assert (again["verified"], again["duplicate"]) == (True, True)
-    assert (forged["verified"], forged["answer"]) == (False, 401)
-    assert child.returncode == 0
-
-
-def test_listen_takes_the_secret_of_the_environment(environment: dict[str, str]) -> None:
-    with started(
-        environment | {"DREAMHOOK_WEBHOOK_SECRET": SECRET}, "listen", "--port", "0"
-    ) as child:
-        assert heard(child.stderr, r"http://\S+ until Ctrl-C")
-
-
-def test_listen_without_a_secret_says_where_to_get_it(environment: dict[str, str]) -> None:
-    it = ended(environment, "listen", "--port", "0")
-    assert it.returncode == 2
-    assert "$(dreamhook secret)" in it.stderr
-
-
-def test_listen_on_a_taken_port_is_one_clear_line(environment: dict[str, str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        it = ended(environment, "listen", "--port", port, "--secret", SECRET)
-    assert it.returncode == 1
-    assert len(it.stderr.splitlines()) == 1
-    assert "Choose another port" in it.stderr
-
-
-def test_listen_ends_when_nobody_reads_what_it_prints(environment: dict[str, str]) -> None:
-    body = "{}"
-    with (
-        started(environment, "listen", "--port", "0", "--secret", SECRET) as child,
-        httpx.Client(trust_env=False) as http,
-    ):
-        url = heard(child.stderr, r"http://\S+")[0]
-        assert child.stdout
-        assert child.stderr
-        child.stdout.close()
-        http.post(url, content=body, headers=signed(body))
-        assert child.wait(PATIENCE_S) == 1
-        assert child.stderr.read() == ""
-
 
 # --- simulate, check, secret ----------------------------------------------------------------------
 
@@ -277,7 +136,7 @@ def test_up_on_a_taken_port_is_one_clear_line(environment: dict[str, str]) -> No
         it = ended(environment | settings, "up")
     assert it.returncode == 1
     assert len(it.stderr.splitlines()) == 1
-    assert "DREAMHOOK_PORT" in it.stderr
+    assert "choose another port with DREAMHOOK_PORT" in it.stderr
 
 
 def test_up_without_an_account_starts_and_says_how_to_add_one(environment: dict[str, str]) -> None:
@@ -325,6 +184,12 @@ def test_from_an_id_to_a_webhook_on_one_machine(environment: dict[str, str]) -> 
         assert [each["generation_id"] for each in listed] == ["dream-1"]
         assert ended(environment, "check").returncode == 0
         assert up.poll() is None, "check and secret left it alone"
+        figures = lines(ended(environment, "top").stdout)[0]
+        assert figures["trackers"]["completed"] == 1
+        with Client(url) as client:
+            event = next(client.events(types=["generation"], since="0"))
+        assert event.body["event_id"] == webhook["id"]
+        assert event.body["data"]["generation_id"] == "dream-1"
         until = time.monotonic() + PATIENCE_S
         while lines(ended(environment, "get", "dream-1", "--timeline").stdout)[-1]["kind"] != (
             "attempt"

@@ -1,23 +1,24 @@
-"""What people see on a terminal, and how a command ends that is interrupted or not listened to."""
+"""What people see on a terminal."""
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import threading
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import COMMAND, FakeApi, Run
+from tests.cli.conftest import HIDE_CURSOR, SHOW_CURSOR, FakeApi, OnScreen, Run
 from worker.cli.process import printable
-from worker.cli.tables import age, state_of
+from worker.cli.words import age, duration, state_of
 
 ID = "63c2c9b5-b143-4242-bb3f-f5ab57ba27c2"
 URL = f"https://storage.example.com/dream_machine/{ID}/{ID}_video.mp4?token={'x' * 80}"
+KNOWN = {
+    "name": "luma",
+    "kinds": [{"kind": ["ray-2"], "sample": 9, "median_s": 88.0, "p90_s": 131.0}],
+}
 
 
 def tracker(**fields: Any) -> dict[str, Any]:
@@ -73,20 +74,98 @@ def test_a_list_that_was_cut_says_so(api: FakeApi, run_on_terminal: Run) -> None
     assert "more than these 2" in ended.err
 
 
+def answer_get(api: FakeApi, entries: list[Any], deliveries: list[Any], **fields: Any) -> None:
+    api.answers[f"GET /v1/trackers/luma/{ID}"] = (200, tracker(**fields))
+    api.answers[f"GET /v1/trackers/luma/{ID}/timeline"] = (200, {"items": entries})
+    api.answers["GET /v1/deliveries"] = (200, {"items": deliveries, "next_cursor": None})
+
+
 def test_get_shows_each_field_on_a_line_and_no_url_is_broken(
     api: FakeApi, run_on_terminal: Run
 ) -> None:
-    api.answers[f"GET /v1/trackers/luma/{ID}"] = (200, tracker())
+    answer_get(api, [], [])
 
     ended = run_on_terminal("get", ID)
 
     assert ended.code == 0
-    shown = dict(re.split(r" {2,}", line, maxsplit=1) for line in ended.out.splitlines())
+    fields, _, tree = ended.out.partition("\n\n")
+    shown = dict(re.split(r" {2,}", line, maxsplit=1) for line in fields.splitlines())
     assert shown["video"] == URL
     assert shown["state"] == "completed"
     assert shown["metadata"] == '{"shot": 12}'
     assert shown["looks"] == "3, 1 failed"
     assert "last error" not in shown
+    assert tree == f"{ID}\n"
+
+
+def test_a_timeline_is_a_tree_with_the_attempts_below_their_event(
+    api: FakeApi, run_on_terminal: Run
+) -> None:
+    looks = [
+        {"at": f"2026-01-01T00:00:{n:02}.000Z", "kind": "look", "provider_state": "dreaming"}
+        for n in range(1, 6)
+    ]
+    entries = [
+        {"at": "2026-01-01T00:00:00.000Z", "kind": "tracked"},
+        *looks,
+        {"at": "2026-01-01T00:00:59.000Z", "kind": "look", "error": "502 Bad Gateway"},
+        {
+            "at": "2026-01-01T00:01:00.000Z",
+            "kind": "event",
+            "type": "generation.completed",
+            "event_id": "evt_1",
+        },
+        {"at": "2026-01-01T00:01:01.000Z", "kind": "attempt", "delivery_id": "dlv_1"},
+        {"at": "2026-01-01T00:02:00.000Z", "kind": "replay", "delivery_id": "dlv_1"},
+    ]
+    answer = {"at": "2026-01-01T00:01:01.000Z", "duration_ms": 12, "status": 500, "error": None}
+    delivery = {
+        "id": "dlv_1",
+        "event_id": "evt_1",
+        "state": "pending",
+        "url": "https://example.com/",
+        "created_at": "2026-01-01T00:01:00.000Z",
+        "attempts": [answer | {"response": "\x1b[2J[red]"}],
+    }
+    answer_get(api, entries, [delivery])
+
+    ended = run_on_terminal("get", ID, "--timeline")
+
+    assert [line.lstrip("├└│─ ") for line in ended.out.splitlines()] == [
+        ID,
+        "00:00:00      +0 ms  tracked",
+        "00:00:01     +1.0 s  5 looks until 00:00:05: dreaming",
+        "00:00:59      +59 s  look: 502 Bad Gateway",
+        "00:01:00      +60 s  generation.completed  evt_1",
+        "pending  dlv_1  https://example.com/",
+        "00:01:01      +61 s  attempt: HTTP 500 in 12 ms: \ufffd[2J[red]",
+        "00:02:00     +2 min  replay asked for",
+    ]
+
+
+def test_a_delivery_is_shown_with_its_attempts(api: FakeApi, run_on_terminal: Run) -> None:
+    attempt = {
+        "at": "2026-01-01T00:00:09.000Z",
+        "duration_ms": 7,
+        "status": None,
+        "error": "refused",
+    }
+    delivery = {
+        "id": "dlv_1",
+        "event_id": "evt_1",
+        "type": "generation.failed",
+        "state": "exhausted",
+        "reason": "attempts",
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "attempts": [attempt],
+    }
+    api.answers["GET /v1/deliveries/dlv_1"] = (200, delivery)
+
+    ended = run_on_terminal("deliveries", "dlv_1")
+
+    assert ended.code == 0
+    assert "exhausted (attempts)  dlv_1" in ended.out
+    assert "attempt: refused in 7 ms" in ended.out
 
 
 def test_wait_shows_the_end_and_the_assets(api: FakeApi, run_on_terminal: Run) -> None:
@@ -94,6 +173,30 @@ def test_wait_shows_the_end_and_the_assets(api: FakeApi, run_on_terminal: Run) -
     ended = run_on_terminal("wait", ID)
     assert ended.code == 0
     assert ended.out.splitlines() == [f"completed  {ID}", f"  video  {URL}"]
+
+
+def test_thousands_are_counted_on_a_terminal_and_leave_no_bar(
+    api: FakeApi, on_screen: OnScreen, tmp_path: Path
+) -> None:
+    def tracked(body: Any) -> tuple[int, Any]:
+        names = [each["generation_id"] for each in body["trackers"]]
+        return 200, {
+            "results": [
+                {"generation_id": name, "status": 202, "tracker": tracker(generation_id=name)}
+                for name in names
+            ]
+        }
+
+    api.answers["POST /v1/trackers"] = tracked
+    file = tmp_path / "ids.txt"
+    file.write_text("".join(f"g-{n}\n" for n in range(2500)))
+
+    with on_screen("track", "--file", str(file)) as screen:
+        screen.until("2,500 IDs: 2,500 new, 0 tracked already, 0 refused.")
+        assert screen.process.wait(10) == 0
+        assert screen.is_sane
+    assert screen.raw.count(HIDE_CURSOR) == screen.raw.count(SHOW_CURSOR) == 1
+    assert "g-1234" not in screen.text
 
 
 def test_json_is_to_be_had_on_a_terminal(api: FakeApi, run_on_terminal: Run) -> None:
@@ -125,13 +228,6 @@ def test_deliveries_are_a_table(api: FakeApi, run_on_terminal: Run) -> None:
     assert "more than these 2" in ended.err
 
 
-def test_a_timeline_is_a_table(api: FakeApi, run_on_terminal: Run) -> None:
-    entry = {"at": "2026-01-01T00:00:00.000Z", "kind": "look", "error": None, "duration_ms": 12}
-    api.answers[f"GET /v1/trackers/luma/{ID}/timeline"] = (200, {"items": [entry]})
-    _, line = run_on_terminal("get", ID, "--timeline").out.splitlines()
-    assert line.split(maxsplit=2) == ["2026-01-01T00:00:00.000Z", "look", "duration_ms: 12"]
-
-
 # --- words ----------------------------------------------------------------------------------------
 
 
@@ -144,6 +240,21 @@ def test_an_age_is_told_in_the_unit_that_fits(seconds: float, text: str) -> None
     assert age("2026-01-01T00:00:00.000Z", now) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 ms"),
+        (0.012, "12 ms"),
+        (4.23, "4.2 s"),
+        (88, "88 s"),
+        (600, "10 min"),
+        (9e4, "25 h"),
+    ],
+)
+def test_a_duration_is_told_in_the_unit_that_fits(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
 def test_a_clock_that_is_behind_makes_no_negative_age() -> None:
     assert age("2026-01-01T00:00:09.000Z", datetime(2026, 1, 1, tzinfo=UTC)) == "0 s"
 
@@ -152,6 +263,7 @@ def test_a_clock_that_is_behind_makes_no_negative_age() -> None:
     ("fields", "text"),
     [
         ({"state": "tracking", "provider_state": "queued"}, "tracking (queued)"),
+        ({"state": "tracking", "provider_state": "busy", "progress": 0.4}, "tracking (busy, 40%)"),
         ({"state": "tracking", "provider_state": None}, "tracking"),
         ({"state": "failed", "failure_reason": "moderation"}, "failed (moderation)"),
         ({"state": "expired", "reason": "deadline"}, "expired (deadline)"),
@@ -164,91 +276,3 @@ def test_a_state_is_told_with_its_reason(fields: dict[str, Any], text: str) -> N
 
 def test_control_characters_are_shown_as_what_they_are_not() -> None:
     assert printable("a\x1b[2J\r\n\x9bb\u202eé 你") == "a\ufffd[2J\ufffd\ufffd\ufffdb\ufffdé 你"
-
-
-# --- how a command ends ---------------------------------------------------------------------------
-
-
-def test_ctrl_c_ends_a_wait_quietly(api: FakeApi) -> None:
-    asked, over = threading.Event(), threading.Event()
-
-    def still_tracking(_: Any) -> tuple[int, Any]:
-        asked.set()
-        over.wait(10)
-        return 200, tracker(state="tracking")
-
-    api.answers[f"GET /v1/trackers/luma/{ID}"] = still_tracking
-    with subprocess.Popen(
-        [*COMMAND, "wait", ID], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
-        assert asked.wait(10)
-        child.send_signal(signal.SIGINT)
-        output = child.communicate(timeout=10)
-    over.set()
-    assert output == (b"", b"")
-    assert child.returncode == 130
-
-
-def test_a_reader_that_leaves_early_is_no_reason_to_complain(api: FakeApi) -> None:
-    page = {"items": [tracker()] * 500, "next_cursor": "more"}
-    api.answers["GET /v1/trackers"] = (200, page)  # without end
-    with subprocess.Popen(
-        [*COMMAND, "list", "--all"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
-        assert child.stdout
-        assert child.stderr
-        assert child.stdout.readline().startswith(b'{"account": "luma"')
-        child.stdout.close()
-        assert child.stderr.read() == b""
-        assert child.wait(10) == 1
-
-
-def test_help_comes_at_once_since_nothing_else_is_imported() -> None:
-    code = (
-        "import sys; from worker.cli import main\n"
-        "try: main()\n"
-        "finally: print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)"
-    )
-    ended = subprocess.run(
-        [COMMAND[0], "-c", code, "--help"], capture_output=True, text=True, timeout=10, check=True
-    )
-    assert "Usage: dreamhook" in ended.stdout
-    heavy = {"httpx", "redis", "arq", "fastapi", "uvicorn", "structlog"}
-    assert not heavy & set(ended.stderr.split())
-
-
-def test_without_a_command_there_is_help_and_code_2(run: Run) -> None:
-    ended = run()
-    assert ended.code == 2
-    assert "Usage: dreamhook" in ended.out
-
-
-def test_the_version_is_told(run: Run) -> None:
-    ended = run("--version")
-    assert ended.code == 0
-    assert ended.out.startswith("dreamhook")
-
-
-@pytest.mark.parametrize("name", ["track", "get", "wait", "list", "cancel", "check", "listen"])
-def test_every_command_explains_itself(run: Run, name: str) -> None:
-    ended = run(name, "--help")
-    assert ended.code == 0
-    assert f"Usage: dreamhook {name}" in ended.out
-
-
-def test_the_exit_codes_of_wait_are_in_its_help(run: Run) -> None:
-    words = " ".join(run("wait", "--help").out.split())
-    assert "3 failed, 4 expired, 5 canceled, 124 still tracking" in words
-
-
-def test_a_terminal_that_knows_few_letters_is_no_error(api: FakeApi) -> None:
-    api.answers[f"GET /v1/trackers/luma/{ID}"] = (404, {"title": "x", "detail": "“unbekannt” é"})
-    ended = subprocess.run(
-        [*COMMAND, "get", ID],
-        capture_output=True,
-        timeout=10,
-        check=False,
-        env=os.environ | {"PYTHONIOENCODING": "ascii"},
-    )
-    assert ended.returncode == 1
-    assert ended.stderr == b"dreamhook: ?unbekannt? ? (HTTP 404)\n"

@@ -1,4 +1,4 @@
-"""The commands of a user on a pipe, against an API that says what it is told to say."""
+"""What `track` and `wait` send, print and end with, and how errors are told."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import io
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 
 from tests.cli.conftest import FakeApi, Run
-from worker.cli.tracking import ids_of, terms_of
+from worker.cli.terms import terms_of
+from worker.cli.tracking import ids_of
 from worker.errors import InvalidInputError
 
 
@@ -84,7 +84,44 @@ def test_many_bad_ids_are_counted_rather_than_listed(api: FakeApi, run: Run) -> 
     ended = run("track", *(f"bad-{n}" for n in range(25)))
     assert ended.code == 1
     assert len(ended.err.splitlines()) == 11
-    assert "25 in all could not be tracked" in ended.err
+    assert "25 IDs: 0 new, 0 tracked already, 25 refused" in ended.err
+
+
+def test_thousands_of_ids_are_summed_up(api: FakeApi, run: Run, tmp_path: Path) -> None:
+    api.answers["POST /v1/trackers"] = tracked
+    file = tmp_path / "ids.txt"
+    file.write_text("".join(f"g-{n}\n" for n in range(2500)))
+
+    ended = run("track", "--file", str(file))
+
+    assert [len(body["trackers"]) for _, body in api.asked] == [1000, 1000, 500]
+    assert len(ended.lines) == 2500
+    assert ended.err == "dreamhook: 2,500 IDs: 2,500 new, 0 tracked already, 0 refused.\n"
+
+
+def test_an_api_that_goes_away_amid_thousands_tells_how_far_it_came(
+    api: FakeApi, run: Run, tmp_path: Path
+) -> None:
+    away = {"title": "Service Unavailable", "detail": "Redis does not answer."}
+    api.answers["POST /v1/trackers"] = lambda body: (
+        tracked(body) if len(api.asked) == 1 else (503, away)
+    )
+    file = tmp_path / "ids.txt"
+    file.write_text("".join(f"g-{n}\n" for n in range(1500)))
+
+    ended = run("track", "--file", str(file))
+
+    assert (ended.code, len(ended.lines)) == (1, 1000)
+    assert "1,000 IDs: 1,000 new" in ended.err
+    assert "The same command again is safe" in ended.err
+    assert "Redis does not answer. (HTTP 503)" in ended.err
+
+
+def test_an_endpoint_and_headers_can_be_named(api: FakeApi, run: Run) -> None:
+    api.answers["POST /v1/trackers"] = tracked
+    run("track", "g-1", "--endpoint", "studio", "--header", "X-Team: video:one")
+    (sent,) = api.asked[0][1]["trackers"]
+    assert (sent["endpoint"], sent["headers"]) == ("studio", {"X-Team": "video:one"})
 
 
 def test_ids_come_from_a_file_too(api: FakeApi, run: Run, tmp_path: Path) -> None:
@@ -128,6 +165,12 @@ def test_track_can_wait_and_tells_the_outcome(api: FakeApi, run: Run) -> None:
         (["track", "g-1", "--metadata", "shot"], "'shot' is not key=value"),
         (["track", "g-1", "--metadata", "{shot: 12}"], "is not JSON"),
         (["track", "g-1", "--metadata", '{"n": NaN}'], "it has no NaN"),
+        (["track", "g-1", "--header", "video"], "'video' is not NAME:VALUE"),
+        (["endpoints", "put", "studio", "--event", "done"], "endpoint.disabled"),
+        (["endpoints", "recover", "studio", "--since", "yesterday"], "90min, 2h, 3d"),
+        (["endpoints", "recover", "studio", "--since", "2026-01-31T12:00:00"], "with its zone"),
+        (["endpoints", "frob"], "No such command 'frob'. Try: dreamhook endpoints --help"),
+        (["listen", "--secret", "whsec_x", "--forward-to", "ftp://x"], "must be an http(s) URL"),
         (["track", "g-1", "--deadline", "nan"], "--deadline: must be a number"),
         (["track", "g-1", "--deadline", "soon"], "'--deadline'"),
         (["track", "--file", "/no/such/file"], "No such file"),
@@ -151,128 +194,17 @@ def test_a_command_line_that_cannot_be_used_is_one_line_and_code_2(
 
 
 def test_later_metadata_wins_and_a_value_may_have_anything_in_it() -> None:
-    terms = terms_of(None, [], ["a=1", '{"a": 2, "b": [3]}', "c=x=y {}"], None)
+    terms = terms_of(metadata=["a=1", '{"a": 2, "b": [3]}', "c=x=y {}"])
     assert terms == {"metadata": {"a": 2, "b": [3], "c": "x=y {}"}}
 
 
 def test_an_id_that_is_no_text_is_made_one_that_can_be_sent() -> None:
-    assert list(ids_of(["g-\udcff"], None)) == ["g-?"]
+    assert list(ids_of(["g-\udcff"], None).names) == ["g-?"]
 
 
 def test_a_file_without_ids_is_not_enough() -> None:
     with pytest.raises(InvalidInputError, match="at least one"):
-        ids_of([], ["\n", "# none\n"])
-
-
-# --- get, list, cancel ----------------------------------------------------------------------------
-
-
-def test_get_prints_the_tracker_as_it_is(api: FakeApi, run: Run) -> None:
-    shown = tracker(generation={"id": "g-1", "prompt": "ein Böötchen\u2028"}, assets={})
-    api.answers["GET /v1/trackers/luma/g-1"] = (200, shown)
-    ended = run("get", "g-1")
-    assert ended.lines == [shown]
-    assert ended.out.isascii()
-
-
-def test_get_can_look_first(api: FakeApi, run: Run) -> None:
-    api.answers["GET /v1/trackers/luma/g-1"] = (200, tracker())
-    run("get", "g-1", "--fresh")
-    assert api.asked == [("GET /v1/trackers/luma/g-1", "fresh=true")]
-
-
-def test_get_can_tell_what_happened(api: FakeApi, run: Run) -> None:
-    entries = [{"at": "2026-01-01T00:00:00.000Z", "kind": "tracked"}]
-    api.answers["GET /v1/trackers/luma/g-1/timeline"] = (200, {"items": entries})
-    assert run("get", "g-1", "--timeline").lines == entries
-
-
-def test_list_asks_for_what_fits_and_ends_at_the_limit(api: FakeApi, run: Run) -> None:
-    page = {"items": [tracker(f"g-{n}") for n in range(3)], "next_cursor": "more"}
-    api.answers["GET /v1/trackers"] = (200, page)
-
-    ended = run(
-        "list", "--limit", "2", "--state", "failed", "--account", "luma", "--model", "ray-2"
-    )
-
-    assert [each["generation_id"] for each in ended.lines] == ["g-0", "g-1"]
-    assert api.asked == [
-        ("GET /v1/trackers", "state=failed&account=luma&model=ray-2&limit=3"),
-    ]
-
-
-def test_list_can_go_through_all(api: FakeApi, run: Run) -> None:
-    def page(query: str) -> tuple[int, Any]:
-        start = int(query.partition("cursor=")[2] or 0)
-        items = [tracker(f"g-{n}") for n in range(start, start + 500)]
-        return 200, {"items": items, "next_cursor": str(start + 500) if start < 1000 else None}
-
-    api.answers["GET /v1/trackers"] = page
-    assert len(run("list", "--all").lines) == 1500
-
-
-def test_cancel_prints_what_each_is_now(api: FakeApi, run: Run) -> None:
-    api.answers["DELETE /v1/trackers/luma/g-1"] = (200, tracker(state="canceled"))
-    api.answers["DELETE /v1/trackers/luma/g-2"] = (200, tracker("g-2", state="completed"))
-    ended = run("cancel", "g-1", "g-2")
-    assert ended.code == 0
-    assert [each["state"] for each in ended.lines] == ["canceled", "completed"]
-
-
-# --- deliveries -----------------------------------------------------------------------------------
-
-
-def delivery(delivery_id: str = "dlv_1", **fields: Any) -> dict[str, Any]:
-    return {"id": delivery_id, "type": "generation.completed", "state": "pending"} | fields
-
-
-def test_deliveries_asks_for_what_fits_and_ends_at_the_limit(api: FakeApi, run: Run) -> None:
-    page = {"items": [delivery("dlv_3"), delivery("dlv_2"), delivery()], "next_cursor": "abc"}
-    api.answers["GET /v1/deliveries"] = (200, page)
-
-    ended = run(
-        "deliveries", "--state", "exhausted", "-a", "studio", "--generation", "g-1",
-        "--endpoint", "mine", "--limit", "2",
-    )  # fmt: skip
-
-    assert (ended.code, ended.err) == (0, "")
-    assert [each["id"] for each in ended.lines] == ["dlv_3", "dlv_2"]
-    [(_, query)] = api.asked
-    assert parse_qs(query) == {
-        "state": ["exhausted"],
-        "account": ["studio"],
-        "generation_id": ["g-1"],
-        "endpoint": ["mine"],
-        "limit": ["3"],
-    }
-
-
-def test_deliveries_can_go_through_all(api: FakeApi, run: Run) -> None:
-    pages = iter(
-        [
-            {"items": [delivery("dlv_2")], "next_cursor": "abc"},
-            {"items": [delivery()], "next_cursor": None},
-        ]
-    )
-    api.answers["GET /v1/deliveries"] = lambda _: (200, next(pages))
-    assert [each["id"] for each in run("deliveries", "--all").lines] == ["dlv_2", "dlv_1"]
-
-
-def test_replay_prints_what_each_is_now(api: FakeApi, run: Run) -> None:
-    for name in ("dlv_1", "dlv_2"):
-        api.answers[f"POST /v1/deliveries/{name}/replay"] = (202, delivery(name))
-
-    ended = run("replay", "dlv_1", "dlv_2")
-
-    assert (ended.code, [each["id"] for each in ended.lines]) == (0, ["dlv_1", "dlv_2"])
-
-
-def test_a_delivery_that_cannot_be_replayed_is_an_error(api: FakeApi, run: Run) -> None:
-    problem = {"title": "Conflict", "detail": "Endpoint mine is off."}
-    api.answers["POST /v1/deliveries/dlv_1/replay"] = (409, problem)
-    ended = run("replay", "dlv_1")
-    assert (ended.code, ended.out) == (1, "")
-    assert "mine is off" in ended.err
+        ids_of([], io.StringIO("\n# none\n"))
 
 
 # --- wait -----------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from worker.cli import deployment, user
+from worker.cli import deployment, provider, user, webhooks
+from worker.cli.examples import EXAMPLES
 from worker.cli.process import Exit, complain
 from worker.errors import DreamhookError, InvalidInputError
 
@@ -21,15 +22,17 @@ app = typer.Typer(
     epilog="Settings come from the environment; `dreamhook check` prints what is in effect."
     " Commands exit with 0, or with 1 for an error and 2 for a command line that cannot be used;"
     " `wait` and `track --wait` tell outcomes apart, see their --help.",
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+endpoints = typer.Typer(invoke_without_command=True)
 
 _COMMANDS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Run it": (deployment.demo, deployment.up, deployment.serve, deployment.work),
     "Track generations": (user.track, user.get, user.wait, user.list_, user.cancel),
-    "See to webhooks": (user.deliveries, user.replay),
+    "See to webhooks": (webhooks.deliveries, webhooks.replay),
     "Look after it": (
+        user.top,
+        user.accounts,
         deployment.check,
         deployment.secret,
         deployment.listen,
@@ -37,9 +40,28 @@ _COMMANDS: Mapping[str, Sequence[Callable[..., None]]] = {
     ),
 }
 
+_OF_ENDPOINTS = (
+    *(webhooks.list_, webhooks.get, webhooks.put, webhooks.enable, webhooks.disable),
+    *(webhooks.rotate, webhooks.test_, webhooks.recover, webhooks.delete),
+)
+
+
+def _add(to: typer.Typer, function: Callable[..., None], path: str, panel: str | None) -> None:
+    """Add a command, with its examples below its help."""
+    name = function.__name__.rstrip("_")
+    lines = [f"  dreamhook {path}{name} {each}".rstrip() for each in EXAMPLES.get(path + name, ())]
+    epilog = "\n\n".join(["Examples:", *lines]) if lines else None
+    to.command(name, rich_help_panel=panel, epilog=epilog)(function)
+
+
 for _panel, _functions in _COMMANDS.items():
     for _function in _functions:
-        app.command(_function.__name__.rstrip("_"), rich_help_panel=_panel)(_function)
+        _add(app, _function, "", _panel)
+for _function in _OF_ENDPOINTS:
+    _add(endpoints, _function, "endpoints ", None)
+endpoints.callback(invoke_without_command=True)(webhooks.endpoints)
+app.add_typer(endpoints, name="endpoints", rich_help_panel="See to webhooks")
+app.add_typer(provider.app, rich_help_panel="Look after it")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - what typer calls it with

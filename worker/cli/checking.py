@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from worker import checkup
 from worker.checkup import Finding, check_account, check_redis
 from worker.cli import tables
 from worker.cli.process import Exit, emit, wants_json
@@ -34,6 +35,13 @@ def secret() -> str:
     return asyncio.run(read())
 
 
+def check_worker(*, json: bool) -> Exit:
+    """Print whether a worker lives on this machine; for the probes of containers."""
+    finding = asyncio.run(checkup.check_worker(Settings.load()))
+    _show([finding], as_json=wants_json(asked=json))
+    return Exit.ERROR if finding.verdict == "problem" else Exit.OK
+
+
 def check(*, online: bool, json: bool) -> Exit:
     """Print the settings in effect, then what was found; with `online` providers are asked."""
     as_json = wants_json(asked=json)
@@ -57,11 +65,12 @@ def check(*, online: bool, json: bool) -> Exit:
 
 async def _look_over(settings: Settings, *, online: bool) -> list[Finding]:
     accounts = [
-        check_account(name, account, online=online) for name, account in settings.accounts.items()
+        check_account(name, account, online=online, providers=settings.providers)
+        for name, account in settings.accounts.items()
     ]
-    found = await asyncio.gather(check_redis(settings), *accounts)
+    redis, found = await asyncio.gather(check_redis(settings), asyncio.gather(*accounts))
     nothing_to_do = [] if accounts else [Finding("accounts", "warning", NO_ACCOUNT)]
-    return [Finding("settings", "ok", "all can be used"), *found, *nothing_to_do]
+    return [Finding("settings", "ok", "all can be used"), *redis, *found, *nothing_to_do]
 
 
 def _show(findings: Iterable[Finding], *, as_json: bool) -> None:

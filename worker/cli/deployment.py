@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from worker.cli.options import Json
 from worker.cli.process import Exit
-from worker.cli.user import Json
 
 Port = Annotated[
     int, typer.Option(metavar="N", min=0, max=65_535, help="The port; 0 takes a free one.")
@@ -66,18 +66,33 @@ def listen(
         ),
     ] = None,
     status: Annotated[
-        int,
-        typer.Option(metavar="N", min=200, max=599, help="What to answer verified webhooks with."),
-    ] = 200,
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=200,
+            max=599,
+            help="What to answer verified webhooks with; by default 200.",
+        ),
+    ] = None,
     fail_first: Annotated[
         int, typer.Option(metavar="N", min=0, help="Answer the first N with a 503, to see retries.")
     ] = 0,
+    forward_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Pass verified webhooks on, as they came, and answer what is answered there.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Receive webhooks, verify their signatures and print them."""
+    """Receive webhooks, verify their signatures, print them, and perhaps pass them on."""
     from worker.cli import receiving
 
-    receiving.listen(secret, host=host, port=port, status=status, fail_first=fail_first, json=json)
+    manner = receiving.Manner(
+        host=host, port=port, status=status, fail_first=fail_first, forward_to=forward_to
+    )
+    receiving.listen(secret, manner, json=json)
 
 
 def simulate(
@@ -97,6 +112,9 @@ def simulate(
             help="What goes wrong, such as get:429:times=3:retry_after=2; may be repeated.",
         ),
     ] = None,
+    provider: Annotated[
+        str, typer.Option(metavar="NAME", help="Whose API to speak: see docs/providers.md.")
+    ] = "luma",
     key: Annotated[
         list[str] | None,
         typer.Option(
@@ -106,6 +124,7 @@ def simulate(
 ) -> None:
     """Run a simulated Luma Dream Machine, for trying things out without a key."""
     from worker import simulator
+    from worker.cli.provider import text_of
 
     simulator.main(
         host=host,
@@ -115,6 +134,8 @@ def simulate(
         failure_rate=failure_rate,
         faults=fault or (),
         keys=key or (),
+        provider=provider,
+        text="" if provider == "luma" else text_of(provider),
     )
 
 
@@ -130,10 +151,15 @@ def check(
     online: Annotated[
         bool, typer.Option("--online", help="Ask each provider whether it accepts the key.")
     ] = False,
+    worker: Annotated[
+        bool,
+        typer.Option("--worker", help="Only: does a worker live on this machine? For probes."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Print the settings in effect, and check Redis and the accounts: 0 if they can be used."""
     from worker.cli import checking
 
-    code: Exit = checking.check(online=online, json=json)
+    code: Exit
+    code = checking.check_worker(json=json) if worker else checking.check(online=online, json=json)
     raise typer.Exit(code)

@@ -7,9 +7,12 @@ rewrite the terminal.
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import IntEnum
+from types import FrameType
 from typing import Any
 
 
@@ -48,3 +51,18 @@ def printable(text: object, *, keep: str = "") -> str:
         letter if letter.isprintable() or letter in keep else "\N{REPLACEMENT CHARACTER}"
         for letter in str(text)
     )
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind, as Ctrl-C does, so that the terminal is left as it was."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -4,48 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
 
 from worker import listener
 from worker.cli import tables
+from worker.cli.forwarding import forwarding, target_of
 from worker.cli.process import complain, emit, wants_json
+from worker.cli.words import state_of
 from worker.config import Settings
 from worker.errors import InvalidInputError
-from worker.listener import Received
+from worker.listener import Forward, Received
 
 
-def listen(
-    secret: str | None, *, host: str, port: int, status: int, fail_first: int, json: bool
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How to listen: where, and what to answer."""
+
+    host: str
+    port: int
+    status: int | None
+    fail_first: int
+    forward_to: str | None
+
+
+def listen(secret: str | None, manner: Manner, *, json: bool) -> None:
     """Receive webhooks until told to stop.
 
     Raises:
         ConfigurationError: The address cannot be listened on.
-        InvalidInputError: There is no secret to verify with, or it is not one.
+        InvalidInputError: There is no secret to verify with, or it is not one; or there is no
+            calling what webhooks are to be passed on to.
     """
-    if secret is None:
-        configured = Settings.load().webhook_secret
-        if configured is None:
-            raise InvalidInputError(
-                "--secret",
-                "say what the webhooks are signed with:"
-                ' dreamhook listen --secret "$(dreamhook secret)"',
-            )
-        secret = configured.get_secret_value()
+    if manner.forward_to is not None and manner.status is not None:
+        raise InvalidInputError(
+            "--status", "what the target answers is answered: leave --status or --forward-to out"
+        )
     show = _emit if wants_json(asked=json) else _show
-    asyncio.run(_listen(secret, show, host=host, port=port, status=status, fail_first=fail_first))
+    asyncio.run(_listen(secret or _configured_secret(), manner, show))
 
 
-async def _listen(
-    secret: str,
-    show: Callable[[Received], None],
-    *,
-    host: str,
-    port: int,
-    status: int,
-    fail_first: int,
-) -> None:
+def _configured_secret() -> str:
+    configured = Settings.load().webhook_secret
+    if configured is None:
+        raise InvalidInputError(
+            "--secret",
+            "say what the webhooks are signed with:"
+            ' dreamhook listen --secret "$(dreamhook secret)"',
+        )
+    return configured.get_secret_value()
+
+
+async def _listen(secret: str, manner: Manner, show: Callable[[Received], None]) -> None:
     stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def end(error: Exception | None = None) -> None:
@@ -62,15 +74,36 @@ async def _listen(
         except OSError as error:  # whoever read the output is gone
             end(error)
 
-    app = listener.create_app(secret, on_webhook, status=status, fail_first=fail_first)
-    async with listener.listening(app, host=host, port=port) as url:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, end)
-        complain(
-            f"receiving at {url} until Ctrl-C. A Dreamhook on this machine calls private addresses"
-            " only with DREAMHOOK_ALLOW_PRIVATE=127.0.0.0/8."
+    async with _forward(manner.forward_to) as forward:
+        app = listener.create_app(
+            secret,
+            on_webhook,
+            status=manner.status or HTTPStatus.OK,
+            fail_first=manner.fail_first,
+            forward=forward,
         )
-        await stop
+        async with listener.listening(app, host=manner.host, port=manner.port) as url:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, end)
+            complain(_welcome(url, manner.forward_to))
+            await stop
+
+
+@asynccontextmanager
+async def _forward(to: str | None) -> AsyncIterator[Forward | None]:
+    if to is None:
+        yield None
+        return
+    async with forwarding(target_of(to)) as forward:
+        yield forward
+
+
+def _welcome(url: str, forward_to: str | None) -> str:
+    onward = f", passing on to {target_of(forward_to)}," if forward_to else ""
+    return (
+        f"receiving at {url}{onward} until Ctrl-C. A Dreamhook on this machine calls private"
+        " addresses only with DREAMHOOK_ALLOW_PRIVATE=127.0.0.0/8."
+    )
 
 
 def _emit(received: Received) -> None:
@@ -91,7 +124,7 @@ def _show(received: Received) -> None:
         [
             ("account", data.get("account")),
             ("generation", data.get("generation_id")),
-            ("state", tables.state_of(data) if "state" in data else None),
+            ("state", state_of(data) if "state" in data else None),
             *(assets.items() if isinstance(assets, dict) else ()),
             ("webhook-id", _which(received)),
             ("answered", _answered(received)),

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from rich.console import Console
-from rich.status import Status
 from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from worker.cli.process import printable
+from worker.cli.timeline import Node, delivery_node
+from worker.cli.words import age, duration, kind_in_words, last_attempt, state_of
 from worker.model import JsonObject
 
 STYLES = {
@@ -27,10 +29,12 @@ STYLES = {
     "tracking": "cyan",
     "pending": "cyan",
     "discarded": "bright_black",
+    "change": "bold",
+    "on": "green",
+    "off": "red",
+    "failing": "yellow",
 }
 """By the first word of a text."""
-
-_AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def screen() -> Console:
@@ -41,11 +45,11 @@ def screen() -> Console:
 def styled(text: object) -> Text:
     """Make a text that a terminal only shows, in the colour of its first word."""
     shown = printable(text)
-    return Text(shown, STYLES.get(shown.partition(" ")[0], ""))
+    return Text(shown, STYLES.get(shown.partition(" ")[0].rstrip(":"), ""))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table, unless it is empty.
+    """Print a table; if it is empty, say so beside the output.
 
     The first column is never broken, so that an ID can be copied; the others are folded to fit.
     """
@@ -56,6 +60,8 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
         table.add_row(*map(styled, row))
     if table.row_count:
         screen().print(table)
+    else:
+        say("There are none.")
 
 
 def show_fields(fields: Iterable[tuple[str, object]], *, indent: str = "") -> None:
@@ -80,43 +86,32 @@ def show_heading(title: str, verdict: str, *, is_good: bool) -> None:
     screen().print(line, soft_wrap=True)
 
 
-def notice(text: str) -> Status:
-    """Show on the terminal, beside the output, what is waited for while a context lasts."""
-    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    return console.status(Text(printable(text)))
+def say(text: str) -> None:
+    """Print a line for people beside the output, whole: a URL must not be broken."""
+    notes().print(Text(printable(text)), soft_wrap=True)
+
+
+def notes() -> Console:
+    """Get what writes to the terminal beside the output, for what is there for a while."""
+    return Console(stderr=True, markup=False, highlight=False, emoji=False)
+
+
+def show_tree(root: Node) -> None:
+    """Print a tree; a line that is too long is folded."""
+    screen().print(_branch(Tree(_leaf(root), guide_style="bright_black"), root))
+
+
+def _branch(tree: Tree, node: Node) -> Tree:
+    for child in node.children:
+        _branch(tree.add(_leaf(child)), child)
+    return tree
+
+
+def _leaf(node: Node) -> Text:
+    return Text(printable(node.text), STYLES.get(node.style, ""), overflow="fold")
 
 
 # --- trackers -------------------------------------------------------------------------------------
-
-
-def state_of(tracker: JsonObject) -> str:
-    """Say how a tracker stands, and why, in a few words.
-
-    >>> state_of({"state": "tracking", "provider_state": "dreaming"})
-    'tracking (dreaming)'
-    """
-    state = str(tracker["state"])
-    why = {
-        "tracking": tracker.get("provider_state"),
-        "failed": tracker.get("failure_reason"),
-        "expired": tracker.get("reason"),
-    }.get(state)
-    return f"{state} ({why})" if why else state
-
-
-def age(at: str | None, now: datetime) -> str:
-    """Say how long ago an RFC 3339 time was.
-
-    >>> age("2026-01-01T00:00:00.000Z", datetime(2026, 1, 1, 0, 2, 30, tzinfo=UTC))
-    '2 min'
-    """
-    if at is None:
-        return ""
-    seconds = int((now - datetime.fromisoformat(at)).total_seconds())
-    for unit_s, unit in _AGES:
-        if seconds >= 2 * unit_s:
-            return f"{seconds // unit_s} {unit}"
-    return f"{max(seconds, 0)} s"
 
 
 def show_trackers(trackers: Iterable[JsonObject]) -> None:
@@ -146,6 +141,9 @@ def show_tracker(tracker: JsonObject) -> None:
             ("state", state_of(tracker)),
             ("model", tracker.get("model")),
             *_assets(tracker),
+            ("assets expire at", tracker.get("assets_expire_at")),
+            ("failure code", tracker.get("failure_code")),
+            ("may be retried", _yes_or_no(tracker.get("retryable"))),
             ("last error", tracker.get("last_error")),
             ("callback_url", tracker.get("callback_url")),
             ("endpoint", tracker.get("endpoint")),
@@ -168,23 +166,6 @@ def show_end(tracker: JsonObject) -> None:
     show_fields(_assets(tracker), indent="  ")
 
 
-def show_timeline(entries: Iterable[JsonObject]) -> None:
-    """Print what happened, oldest first."""
-    rows = (
-        (
-            entry["at"],
-            entry["kind"],
-            ", ".join(
-                f"{name}: {value}"
-                for name, value in entry.items()
-                if name not in ("at", "kind") and value is not None
-            ),
-        )
-        for entry in entries
-    )
-    show_table(("At", "What", "Details"), rows)
-
-
 # --- deliveries -----------------------------------------------------------------------------------
 
 
@@ -204,16 +185,130 @@ def show_deliveries(deliveries: Iterable[JsonObject]) -> None:
     show_table(("Delivery", "State", "Event", "Age", "Attempts"), rows)
 
 
-def last_attempt(attempts: Sequence[JsonObject]) -> str:
-    """Say how many attempts there were and how the last one ended.
+def show_delivery(delivery: JsonObject) -> None:
+    """Print all that there is to say about one delivery, and its attempts below."""
+    show_fields(
+        [
+            ("delivery", delivery["id"]),
+            ("event", delivery["type"]),
+            ("webhook-id", delivery.get("event_id")),
+            ("account", delivery.get("account")),
+            ("generation", delivery.get("generation_id")),
+            ("endpoint", delivery.get("endpoint")),
+            ("created at", delivery.get("created_at")),
+            ("next attempt at", delivery.get("next_attempt_at")),
+        ]
+    )
+    show_tree(delivery_node(delivery, ()))
 
-    >>> last_attempt([{"status": None, "error": "no answer"}, {"status": 503, "error": None}])
-    '2, HTTP 503'
+
+# --- endpoints ------------------------------------------------------------------------------------
+
+
+def show_endpoints(endpoints: Iterable[JsonObject]) -> None:
+    """Print endpoints as a table."""
+    now = datetime.now(UTC)
+    rows = ((each["name"], condition_of(each, now), each["url"]) for each in endpoints)
+    show_table(("Endpoint", "State", "URL"), rows)
+
+
+def condition_of(endpoint: JsonObject, now: datetime) -> str:
+    """Say whether an endpoint is on, and why not.
+
+    >>> condition_of({"enabled": False, "disabled_reason": "by hand"}, datetime.now(UTC))
+    'off (by hand)'
     """
-    if not attempts:
-        return "0"
-    last = attempts[-1]
-    return f"{len(attempts)}, {last.get('error') or 'HTTP ' + str(last.get('status'))}"
+    if not endpoint.get("enabled"):
+        return f"off ({endpoint.get('disabled_reason') or 'switched off'})"
+    if endpoint.get("failing_since"):
+        return f"failing for {age(endpoint['failing_since'], now)}"
+    return "on"
+
+
+def show_endpoint(endpoint: JsonObject) -> None:
+    """Print all that there is to say about one endpoint; its secret, if it was made just now."""
+    secrets = endpoint.get("secrets")
+    show_fields(
+        [
+            ("endpoint", endpoint["name"]),
+            ("url", endpoint["url"]),
+            ("state", condition_of(endpoint, datetime.now(UTC))),
+            ("events", ", ".join(endpoint.get("events") or ()) or "whatever its trackers ask for"),
+            *((f"header {name}", value) for name, value in (endpoint.get("headers") or {}).items()),
+            ("attempts", f"{endpoint.get('concurrency')} at a time"),
+            ("assets", "refreshed" if endpoint.get("refresh_assets") else None),
+            ("signed with", f"{secrets} of its own" if secrets else "the deployment's secret"),
+            ("secret", endpoint.get("secret")),
+        ]
+    )
+    if endpoint.get("secret"):
+        say("Keep the secret: it is shown this once.")
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+
+def show_accounts(accounts: Sequence[JsonObject]) -> None:
+    """Print accounts as a table, and below it what was learned of how long generations take."""
+    rows = (
+        (
+            each["name"],
+            health_of(each),
+            each.get("provider") or "",
+            each.get("tracking", ""),
+            budget_of(each),
+        )
+        for each in accounts
+    )
+    show_table(("Account", "State", "Provider", "Tracking", "Requests a second"), rows)
+    kinds = [(each["name"], kind) for each in accounts for kind in each.get("kinds") or ()]
+    if kinds:
+        screen().print()
+        show_table(
+            ("Account", "Kind", "Half take", "9 in 10", "In queue", "Seen", "Looks each"),
+            [(name, *_kind(kind)) for name, kind in kinds],
+        )
+
+
+def _kind(kind: JsonObject) -> tuple[object, ...]:
+    queue_s = kind.get("queue_median_s")
+    return (
+        kind_in_words(kind["kind"]),
+        duration(kind["median_s"]),
+        duration(kind["p90_s"]),
+        "" if queue_s is None else duration(queue_s),
+        f"{kind['sample']:.0f}",
+        f"{kind['looks_per_generation']:.1f}",
+    )
+
+
+def health_of(account: JsonObject) -> str:
+    """Say how an account is doing.
+
+    >>> health_of({"configured": False})
+    'problem: it is not configured'
+    """
+    health = account.get("health") or {}
+    if not account.get("configured"):
+        return "problem: it is not configured"
+    if health.get("ok"):
+        return "ok"
+    detail = f" ({health['detail']})" if health.get("detail") else ""
+    return f"problem: {health.get('reason')}{detail}"
+
+
+def budget_of(account: JsonObject) -> str:
+    """Say how much of its budget an account uses.
+
+    >>> budget_of({"polls_per_second_used": 0.8, "polls_per_second_now": 5.0})
+    '0.8 of 5'
+    """
+    used, now = account.get("polls_per_second_used"), account.get("polls_per_second_now")
+    return "" if used is None or now is None else f"{used:.1f} of {now:g}"
+
+
+def _yes_or_no(value: object) -> str | None:
+    return None if value is None else "yes" if value else "no"
 
 
 def _assets(tracker: JsonObject) -> list[tuple[str, object]]:

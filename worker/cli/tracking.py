@@ -1,114 +1,44 @@
-"""What the commands of a user do: ask the API, print what it says, tell the outcome."""
+"""What `track` does: reads IDs, hands them over a thousand at a time, tells what came of it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from http import HTTPStatus
-from itertools import chain, islice
-from math import isfinite
-from time import monotonic
-from typing import Any
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, TextIO
+
+from rich.console import RenderableType
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
 
 from worker.cli import tables
 from worker.cli.process import Exit, complain, emit, wants_json
-from worker.client import ApiError, Client
-from worker.config import ClientSettings
-from worker.errors import ConfigurationError, InvalidInputError
-from worker.model import DeliveryState, EventType, JsonObject, State
+from worker.cli.session import api, refusal
+from worker.cli.waiting import shown, wait_for
+from worker.client import Client
+from worker.errors import DreamhookError, InvalidInputError
+from worker.model import JsonObject
 
-PAGE = 500
 COMPLAINTS = 10
 """So many refused IDs are named one by one; the others are counted."""
 
-EXIT_OF_STATE = {
-    State.COMPLETED: Exit.OK,
-    State.FAILED: Exit.FAILED,
-    State.EXPIRED: Exit.EXPIRED,
-    State.CANCELED: Exit.CANCELED,
-    State.TRACKING: Exit.TIMED_OUT,
-}
+SHOWN = 20
+"""Of more IDs than these there is a summary, and on a terminal no list."""
 
 
-@contextmanager
-def _api() -> Iterator[Client]:
-    settings = ClientSettings.load()
-    key = settings.api_key.get_secret_value() if settings.api_key else None
-    with Client(settings.url, key) as client:
-        try:
-            yield client
-        except ApiError as error:
-            if error.status != HTTPStatus.UNAUTHORIZED:
-                raise
-            raise ConfigurationError(
-                f"Dreamhook at {settings.url} wants {'another' if key else 'a'} key: set"
-                " DREAMHOOK_API_KEY to one of its DREAMHOOK_API_KEYS."
-            ) from error
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Generation IDs, and how many they are if that is known before they are read."""
+
+    names: Iterator[str]
+    count: int | None
 
 
-# --- reading the command line ---------------------------------------------------------------------
-
-
-def terms_of(
-    callback_url: str | None,
-    events: Sequence[str],
-    metadata: Sequence[str],
-    deadline_s: float | None,
-) -> JsonObject:
-    """Write the options of `track` as the API takes them; what was not given is left out.
-
-    Raises:
-        InvalidInputError: An option cannot be read.
-    """
-    if deadline_s is not None and not isfinite(deadline_s):  # JSON has no word for these
-        raise InvalidInputError("--deadline", "must be a number of seconds")
-    terms = {
-        "callback_url": callback_url,
-        "events": sorted({_event(text) for text in events}) or None,
-        "metadata": _metadata(metadata) or None,
-        "deadline_s": deadline_s,
-    }
-    return {name: value for name, value in terms.items() if value is not None}
-
-
-def _event(text: str) -> str:
-    """Read `completed` or `generation.completed`."""
-    name = text if "." in text else f"generation.{text}"
-    try:
-        return EventType(name).value
-    except ValueError:
-        known = ", ".join(each.removeprefix("generation.") for each in EventType)
-        raise InvalidInputError("--event", f"{text!r} is none of {known}") from None
-
-
-def _metadata(texts: Iterable[str]) -> JsonObject:
-    """Read `key=value`, where the value is a text, and JSON objects; the later ones win."""
-    metadata: JsonObject = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if text.lstrip().startswith("{"):
-            metadata |= _json_object(text)
-        elif key and equals:
-            metadata[key] = value
-        else:
-            raise InvalidInputError("--metadata", f"{text!r} is not key=value or a JSON object")
-    return metadata
-
-
-def _json_object(text: str) -> JsonObject:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"it has no {constant}")
-
-    try:
-        value: JsonObject = json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError("--metadata", f"{text[:80]!r} is not JSON: {error}") from None
-    return value  # JSON that begins with a brace is an object
-
-
-def ids_of(arguments: Sequence[str], file: Iterable[str] | None) -> Iterator[str]:
+def ids_of(arguments: Sequence[str], file: TextIO | None) -> Ids:
     """Go through the IDs that were typed, then through a file's; blank lines and # are comments.
 
     Raises:
@@ -116,169 +46,113 @@ def ids_of(arguments: Sequence[str], file: Iterable[str] | None) -> Iterator[str
     """
     lines = (line.strip() for line in file or ())
     wanted = chain(arguments, (line for line in lines if line and not line.startswith("#")))
+    count = None
+    if file is None or file.seekable():
+        known = list(wanted)
+        wanted, count = chain(known), len(known)
     first = next(wanted, None)
     if first is None:
         raise InvalidInputError("ID", "give at least one generation ID, or --file with some in it")
     # Bytes that are no text would make JSON that nobody reads; "?" is refused like any bad ID.
-    return (each.encode(errors="replace").decode() for each in chain([first], wanted))
+    names = (each.encode(errors="replace").decode() for each in chain([first], wanted))
+    return Ids(names, count)
 
 
-# --- the commands ---------------------------------------------------------------------------------
-
-
-def track(
-    account: str, generation_ids: Iterable[str], terms: JsonObject, *, wait: bool, json: bool
-) -> Exit:
+def track(account: str, wanted: Ids, terms: JsonObject, *, wait: bool, json: bool) -> Exit:
     """Track generations, then wait for them if that is asked.
 
     On a pipe there is a line for each: its tracker (with `wait`, when it is over), or
     `{account, generation_id, error}`.
     """
-    as_json, refused, outcome = wants_json(asked=json), _Refused(), Exit.OK
-    wanted = (
-        {"account": account, "generation_id": generation_id} | terms
-        for generation_id in generation_ids
-    )
-    with _api() as client:
-        accepted = refused.sort_out(client.track_many(wanted), as_json=as_json)
-        if wait:
-            names = [str(tracker["generation_id"]) for tracker in accepted]
-            outcome = _wait(client, account, names, None, as_json=as_json)
-        else:
-            _show(accepted, as_json=as_json)
-    if refused.count > COMPLAINTS:
-        complain(f"{refused.count} in all could not be tracked.")
-    return Exit.ERROR if refused.count else outcome
+    as_json, tally, outcome = wants_json(asked=json), Tally(wanted.count), Exit.OK
+    items = ({"account": account, "generation_id": each} | terms for each in wanted.names)
+    names, first = list[str](), list[JsonObject]()
+    with api() as client:
+        for tracker in _tracked(client, items, tally, as_json=as_json):
+            if wait:
+                names.append(str(tracker["generation_id"]))
+            elif as_json:
+                emit(tracker)
+            elif len(first) <= SHOWN:
+                first.append(tracker)
+        if tally.done > SHOWN:
+            complain(f"{tally.summary()}.")
+        elif first:
+            tables.show_trackers(first)
+        if names:
+            outcome = wait_for(client, account, names, None, json=json)
+    return Exit.ERROR if tally.refused else outcome
+
+
+def _tracked(
+    client: Client, items: Iterator[JsonObject], tally: Tally, *, as_json: bool
+) -> Iterator[JsonObject]:
+    """Pass on the trackers that there are then; count all, and say what is wrong with the others.
+
+    Raises:
+        DreamhookError: As the client. What was tracked before stays tracked.
+    """
+    unseen = as_json and sys.stdout.isatty()  # the bar would be drawn among the lines
+    try:
+        with nullcontext() if unseen else shown(tally):
+            for result in client.track_many(items):
+                tally.take(result)
+                if result.get("tracker"):
+                    yield result["tracker"]
+                    continue
+                if as_json:
+                    emit({name: result.get(name) for name in ("account", "generation_id", "error")})
+                if tally.refused <= COMPLAINTS:
+                    error = result.get("error") or {}
+                    why = str(error.get("detail") or error)
+                    complain(refusal(str(result.get("generation_id")), why))
+    except DreamhookError:
+        if tally.done:
+            complain(f"{tally.summary()}, then it broke off. The same command again is safe.")
+        raise
 
 
 @dataclass(slots=True)
-class _Refused:
-    """Counts the IDs that could not be tracked, and says why."""
+class Tally:
+    """Counts what came of IDs, and draws how far it is."""
 
-    count: int = 0
+    expected: int | None
+    new: int = 0
+    same: int = 0
+    refused: int = 0
+    spinner: Spinner = field(default_factory=lambda: Spinner("dots"))
 
-    def sort_out(
-        self, results: Iterable[Mapping[str, Any]], *, as_json: bool
-    ) -> Iterator[JsonObject]:
-        """Pass on the trackers of those that could."""
-        for result in results:
-            if result.get("tracker"):
-                yield result["tracker"]
-                continue
-            self.count += 1
-            error = result.get("error") or {}
-            if as_json:
-                emit({name: result.get(name) for name in ("account", "generation_id", "error")})
-            if self.count <= COMPLAINTS:
-                name, why = str(result.get("generation_id")), str(error.get("detail") or error)
-                complain(why if name in why else f"{name}: {why}")
+    @property
+    def done(self) -> int:
+        """How many there were."""
+        return self.new + self.same + self.refused
 
-
-def get(account: str, generation_id: str, *, fresh: bool, json: bool) -> None:
-    """Show one tracker."""
-    with _api() as client:
-        tracker = client.get(account, generation_id, fresh=fresh)
-    if wants_json(asked=json):
-        emit(tracker)
-    else:
-        tables.show_tracker(tracker)
-
-
-def timeline(account: str, generation_id: str, *, json: bool) -> None:
-    """Show what happened to one tracker."""
-    with _api() as client:
-        entries = client.timeline(account, generation_id)
-    if wants_json(asked=json):
-        for entry in entries:
-            emit(entry)
-    else:
-        tables.show_timeline(entries)
-
-
-def list_trackers(
-    state: State | None, account: str | None, model: str | None, limit: int | None, *, json: bool
-) -> None:
-    """List trackers, `limit` at most."""
-    as_json = wants_json(asked=json)
-    page = PAGE if limit is None else min(PAGE, limit + 1)  # one more tells whether there are more
-    with _api() as client:
-        found = client.trackers(state=state, account=account, model=model, page=page)
-        _show(islice(found, limit), as_json=as_json)
-        if not as_json and limit is not None and next(found, None) is not None:
-            complain(f"There are more than these {limit}: use --limit or --all.")
-
-
-def cancel(account: str, generation_ids: Iterable[str], *, json: bool) -> None:
-    """Stop tracking."""
-    with _api() as client:
-        canceled = (client.cancel(account, generation_id) for generation_id in generation_ids)
-        _show(canceled, as_json=wants_json(asked=json))
-
-
-def list_deliveries(
-    state: DeliveryState | None, limit: int | None, *, json: bool, **wanted: str | None
-) -> None:
-    """List deliveries, `limit` at most: those of an account, a generation or an endpoint."""
-    as_json = wants_json(asked=json)
-    page = PAGE if limit is None else min(PAGE, limit + 1)  # one more tells whether there are more
-    with _api() as client:
-        found = client.deliveries(state=state, **wanted, page=page)
-        _show_deliveries(islice(found, limit), as_json=as_json)
-        if not as_json and limit is not None and next(found, None) is not None:
-            complain(f"There are more than these {limit}: use --limit or --all.")
-
-
-def replay(delivery_ids: Iterable[str], *, json: bool) -> None:
-    """Have deliveries made again."""
-    with _api() as client:
-        _show_deliveries(map(client.replay, delivery_ids), as_json=wants_json(asked=json))
-
-
-def _show_deliveries(deliveries: Iterable[JsonObject], *, as_json: bool) -> None:
-    if not as_json:
-        tables.show_deliveries(deliveries)
-        return
-    for delivery in deliveries:
-        emit(delivery)
-
-
-def _show(trackers: Iterable[JsonObject], *, as_json: bool) -> None:
-    if not as_json:
-        tables.show_trackers(trackers)
-        return
-    for tracker in trackers:
-        emit(tracker)
-
-
-# --- waiting --------------------------------------------------------------------------------------
-
-
-def wait(
-    account: str, generation_ids: Sequence[str], timeout_s: float | None, *, json: bool
-) -> Exit:
-    """Wait for the ends of generations, all against one time-out."""
-    with _api() as client:
-        return _wait(client, account, generation_ids, timeout_s, as_json=wants_json(asked=json))
-
-
-def _wait(
-    client: Client,
-    account: str,
-    generation_ids: Sequence[str],
-    timeout_s: float | None,
-    *,
-    as_json: bool,
-) -> Exit:
-    outcome = Exit.OK
-    until = None if timeout_s is None else monotonic() + timeout_s
-    for number, generation_id in enumerate(generation_ids, 1):
-        left = None if until is None else max(0.0, until - monotonic())
-        notice = f"waiting for {generation_id} ({number} of {len(generation_ids)})"
-        with nullcontext() if as_json else tables.notice(notice):
-            tracker = client.wait(account, generation_id, timeout_s=left)
-        if as_json:
-            emit(tracker)
+    def take(self, result: Mapping[str, Any]) -> None:
+        """Count the outcome of one."""
+        if not result.get("tracker"):
+            self.refused += 1
+        elif result.get("status") == 200:  # noqa: PLR2004 - "the same again"
+            self.same += 1
         else:
-            tables.show_end(tracker)
-        outcome = outcome or EXIT_OF_STATE.get(tracker["state"], Exit.ERROR)
-    return outcome
+            self.new += 1
+
+    def summary(self) -> str:
+        """Say what came of them in one line.
+
+        >>> Tally(None, new=4980, same=15, refused=5).summary()
+        '5,000 IDs: 4,980 new, 15 tracked already, 5 refused'
+        """
+        return (
+            f"{self.done:,} IDs: {self.new:,} new, {self.same:,} tracked already,"
+            f" {self.refused:,} refused"
+        )
+
+    def __rich__(self) -> RenderableType:
+        """Draw how far it is."""
+        grid = Table.grid(padding=(0, 1))
+        if self.expected is None:
+            grid.add_row(self.spinner, Text(self.summary()))
+        else:
+            bar = ProgressBar(total=self.expected, completed=self.done, width=30)
+            grid.add_row(self.spinner, bar, Text(f"{self.done:,} of {self.expected:,}"))
+        return grid

@@ -1,4 +1,4 @@
-"""The commands of a user, as they are typed. They speak to the API at `DREAMHOOK_URL` only."""
+"""The commands about generations, as they are typed. They speak to the API at `DREAMHOOK_URL`."""
 
 # ruff: noqa: PLC0415 - what does the work is imported when it is wanted
 
@@ -8,19 +8,18 @@ from typing import Annotated
 
 import typer
 
-from worker.model import DeliveryState, State
-
-Account = Annotated[
-    str, typer.Option("--account", "-a", metavar="NAME", help="The account it belongs to.")
-]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="JSON lines; what you get anyway when this is not a terminal."),
-]
-GenerationId = Annotated[str, typer.Argument(metavar="ID", help="The provider's generation ID.")]
-GenerationIds = Annotated[
-    list[str], typer.Argument(metavar="ID", help="The provider's generation IDs.")
-]
+from worker.cli.options import (
+    Account,
+    All,
+    Events,
+    GenerationId,
+    GenerationIds,
+    Headers,
+    Json,
+    Limit,
+    OfAccount,
+)
+from worker.model import State
 
 
 def track(
@@ -32,14 +31,11 @@ def track(
     callback_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Where the webhooks go. Without it, nowhere.")
     ] = None,
-    event: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="EVENT",
-            help="completed, failed, expired or updated; may be repeated. By default the first"
-            " three.",
-        ),
+    endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The endpoint they go to, instead of --callback-url."),
     ] = None,
+    event: Events = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,6 +43,7 @@ def track(
             help="Comes back in every webhook: key=value or a JSON object; may be repeated.",
         ),
     ] = None,
+    header: Headers = None,
     deadline: Annotated[
         float | None,
         typer.Option(
@@ -69,11 +66,19 @@ def track(
 ) -> None:
     """Track generations: a webhook when each is over. The same again changes nothing.
 
-    Exits with 1 if one could not be tracked; the others are.
+    Exits with 1 if one could not be tracked; the others are. Of more than 20 there is a summary.
     """
     from worker.cli import tracking
+    from worker.cli.terms import terms_of
 
-    terms = tracking.terms_of(callback_url, event or (), metadata or (), deadline)
+    terms = terms_of(
+        callback_url=callback_url,
+        endpoint=endpoint,
+        events=event or (),
+        metadata=metadata or (),
+        headers=header or (),
+        deadline_s=deadline,
+    )
     ids = tracking.ids_of(generation_ids or (), file)
     raise typer.Exit(tracking.track(account, ids, terms, wait=wait, json=json))
 
@@ -86,17 +91,14 @@ def get(
         bool, typer.Option("--fresh", help="Look at the provider first: asset URLs expire.")
     ] = False,
     timeline: Annotated[
-        bool, typer.Option("--timeline", help="Show what happened to it instead.")
+        bool, typer.Option("--timeline", help="Only what happened to it, oldest first.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show one tracker."""
-    from worker.cli import tracking
+    """Show one tracker, and what happened to it: looks, changes, its event, every attempt."""
+    from worker.cli import reading
 
-    if timeline:
-        tracking.timeline(account, generation_id, json=json)
-    else:
-        tracking.get(account, generation_id, fresh=fresh, json=json)
+    reading.get(account, generation_id, fresh=fresh, timeline=timeline, json=json)
 
 
 def wait(
@@ -111,14 +113,14 @@ def wait(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Wait until tracked generations are over.
+    """Wait until tracked generations are over. On a terminal, with how long such ones take.
 
     Exits with 0 if all of them completed, otherwise with the code of the first that did not:
     3 failed, 4 expired, 5 canceled, 124 still tracking at the time-out. 1 is any other error.
     """
-    from worker.cli import tracking
+    from worker.cli import waiting
 
-    raise typer.Exit(tracking.wait(account, generation_ids, timeout, json=json))
+    raise typer.Exit(waiting.wait(account, generation_ids, timeout, json=json))
 
 
 def list_(
@@ -127,21 +129,18 @@ def list_(
         State | None,
         typer.Option(metavar="STATE", help=f"Only those in this state: {', '.join(State)}."),
     ] = None,
-    account: Annotated[
-        str | None,
-        typer.Option("--account", "-a", metavar="NAME", help="Only those of this account."),
-    ] = None,
+    account: OfAccount = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only those of this model.")
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many.")] = 50,
-    everything: Annotated[bool, typer.Option("--all", help="However many there are.")] = False,
+    limit: Limit = 50,
+    everything: All = False,
     json: Json = False,
 ) -> None:
     """List trackers, newest first."""
-    from worker.cli import tracking
+    from worker.cli import reading
 
-    tracking.list_trackers(state, account, model, None if everything else limit, json=json)
+    reading.list_trackers(state, account, model, None if everything else limit, json=json)
 
 
 def cancel(
@@ -151,54 +150,36 @@ def cancel(
     json: Json = False,
 ) -> None:
     """Stop tracking; the generations themselves go on. What is over stays as it is."""
-    from worker.cli import tracking
+    from worker.cli import reading
 
-    tracking.cancel(account, generation_ids, json=json)
+    raise typer.Exit(reading.cancel(account, generation_ids, json=json))
 
 
-def deliveries(
+def top(
     *,
-    state: Annotated[
-        DeliveryState | None,
-        typer.Option(
-            metavar="STATE", help=f"Only those in this state: {', '.join(DeliveryState)}."
-        ),
-    ] = None,
-    account: Annotated[
-        str | None,
-        typer.Option("--account", "-a", metavar="NAME", help="Only those of this account."),
-    ] = None,
-    generation: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only those of this generation.")
-    ] = None,
-    endpoint: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only those of this endpoint.")
-    ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many.")] = 50,
-    everything: Annotated[bool, typer.Option("--all", help="However many there are.")] = False,
+    account: OfAccount = None,
+    interval: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.2, help="Ask for new figures so often.")
+    ] = 2.0,
     json: Json = False,
 ) -> None:
-    """List what receivers are owed or were sent, newest first."""
-    from worker.cli import tracking
+    """Watch the queue, live: figures, troubles, what ends, what runs.
 
-    tracking.list_deliveries(
-        state,
-        None if everything else limit,
-        account=account,
-        generation_id=generation,
-        endpoint=endpoint,
-        json=json,
-    )
+    Keys: q quits, p pauses, Tab shows another list. On a pipe: the figures once, a JSON line.
+    """
+    from worker.cli import watching
+
+    watching.top(account, interval, json=json)
 
 
-def replay(
+def accounts(
     *,
-    delivery_ids: Annotated[
-        list[str], typer.Argument(metavar="ID", help="IDs of deliveries: dlv_…")
-    ],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="By default all of them.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Have finished deliveries made again, each under the webhook-id it had."""
-    from worker.cli import tracking
+    """Show how accounts are doing, and how long their generations take."""
+    from worker.cli import reading
 
-    tracking.replay(delivery_ids, json=json)
+    reading.accounts(names or (), json=json)

@@ -1,0 +1,110 @@
+"""What the commands do that list, show and stop: ask the API, and print what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from worker.cli import tables
+from worker.cli.process import Exit, emit, wants_json
+from worker.cli.session import PAGE, api, do_to_each, page_of, show_some
+from worker.cli.timeline import tree_of
+from worker.errors import NotFoundError
+from worker.model import DeliveryState, JsonObject, State
+
+# --- trackers -------------------------------------------------------------------------------------
+
+
+def get(account: str, generation_id: str, *, fresh: bool, timeline: bool, json: bool) -> None:
+    """Show one tracker and what happened to it; as JSON one of them."""
+    as_json = wants_json(asked=json)
+    with api() as client:
+        if as_json and timeline:
+            for entry in client.timeline(account, generation_id):
+                emit(entry)
+            return
+        tracker = client.get(account, generation_id, fresh=fresh)
+        if as_json:
+            emit(tracker)
+            return
+        entries = client.timeline(account, generation_id)
+        owed = list(client.deliveries(account=account, generation_id=generation_id, page=PAGE))
+    if not timeline:
+        tables.show_tracker(tracker)
+        tables.screen().print()
+    tables.show_tree(tree_of(tracker, entries, owed))
+
+
+def list_trackers(
+    state: State | None, account: str | None, model: str | None, limit: int | None, *, json: bool
+) -> None:
+    """List trackers, `limit` at most."""
+    with api() as client:
+        found = client.trackers(state=state, account=account, model=model, page=page_of(limit))
+        show_some(found, limit, tables.show_trackers, as_json=wants_json(asked=json))
+
+
+def cancel(account: str, generation_ids: Iterable[str], *, json: bool) -> Exit:
+    """Stop tracking."""
+    with api() as client:
+        return do_to_each(
+            generation_ids,
+            lambda generation_id: client.cancel(account, generation_id),
+            tables.show_trackers,
+            as_json=wants_json(asked=json),
+        )
+
+
+# --- deliveries -----------------------------------------------------------------------------------
+
+
+def list_deliveries(
+    state: DeliveryState | None, limit: int | None, *, json: bool, **wanted: str | None
+) -> None:
+    """List deliveries, `limit` at most: those of an account, a generation or an endpoint."""
+    with api() as client:
+        found = client.deliveries(state=state, **wanted, page=page_of(limit))
+        show_some(found, limit, tables.show_deliveries, as_json=wants_json(asked=json))
+
+
+def show_deliveries(delivery_ids: Iterable[str], *, json: bool) -> Exit:
+    """Show deliveries, with their attempts."""
+    with api() as client:
+        return do_to_each(
+            delivery_ids, client.delivery, _each_delivery, as_json=wants_json(asked=json)
+        )
+
+
+def _each_delivery(deliveries: Iterable[JsonObject]) -> None:
+    for delivery in deliveries:
+        tables.show_delivery(delivery)
+
+
+def replay(delivery_ids: Iterable[str], *, json: bool) -> Exit:
+    """Have deliveries made again."""
+    with api() as client:
+        return do_to_each(
+            delivery_ids, client.replay, tables.show_deliveries, as_json=wants_json(asked=json)
+        )
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+
+def accounts(names: Sequence[str], *, json: bool) -> None:
+    """Show accounts, all unless some are named.
+
+    Raises:
+        NotFoundError: There is none of a name.
+    """
+    with api() as client:
+        found = {each["name"]: each for each in client.accounts()}
+    missing = [name for name in names if name not in found]
+    if missing:
+        there = ", ".join(map(str, found)) or "none"
+        raise NotFoundError(f"There is no account {missing[0]!r}; there are: {there}.")
+    wanted = [found[name] for name in names] if names else list(found.values())
+    if not wants_json(asked=json):
+        tables.show_accounts(wanted)
+        return
+    for each in wanted:
+        emit(each)

@@ -1,0 +1,118 @@
+"""What the commands about endpoints do: ask the API, and print what it says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from worker.cli import tables
+from worker.cli.process import Exit, emit, wants_json
+from worker.cli.session import api, do_to_each, page_of, show_some
+from worker.cli.terms import seconds_of
+from worker.cli.words import instant_of
+from worker.client import Client
+from worker.model import DeliveryState, JsonObject
+
+ASK_AGAIN_S = 0.3
+
+_EXIT_OF_STATE = {
+    DeliveryState.DELIVERED: Exit.OK,
+    DeliveryState.EXHAUSTED: Exit.FAILED,
+    DeliveryState.DISCARDED: Exit.CANCELED,
+}
+
+
+def list_endpoints(limit: int | None, *, json: bool) -> None:
+    """List endpoints, `limit` at most."""
+    with api() as client:
+        found = client.endpoints(page=page_of(limit))
+        show_some(found, limit, tables.show_endpoints, as_json=wants_json(asked=json))
+
+
+def get(name: str, *, json: bool) -> None:
+    """Show one endpoint."""
+    with api() as client:
+        _show(client.endpoint(name), json=json)
+
+
+def put(name: str, settings: JsonObject, *, json: bool) -> None:
+    """Make an endpoint, or give one these settings."""
+    with api() as client:
+        _show(client.put_endpoint(name, **settings), json=json)
+
+
+def switch(names: Sequence[str], *, enabled: bool, json: bool) -> Exit:
+    """Switch endpoints on or off."""
+    with api() as client:
+        return do_to_each(
+            names,
+            lambda name: _switched(client, name, enabled=enabled),
+            tables.show_endpoints,
+            as_json=wants_json(asked=json),
+        )
+
+
+def _switched(client: Client, name: str, *, enabled: bool) -> JsonObject:
+    client.endpoint(name)  # a PUT of a name that there is not would ask for a URL
+    return client.put_endpoint(name, enabled=enabled)
+
+
+def delete(names: Sequence[str], *, json: bool) -> Exit:
+    """Delete endpoints."""
+
+    def gone(name: str) -> JsonObject:
+        client.delete_endpoint(name)
+        return {"name": name, "deleted": True}
+
+    def show(deleted: Iterable[JsonObject]) -> None:
+        for each in deleted:
+            tables.show_fields([("deleted", each["name"])])
+
+    with api() as client:
+        return do_to_each(names, gone, show, as_json=wants_json(asked=json))
+
+
+def rotate(name: str, overlap_s: float | None, *, json: bool) -> None:
+    """Give an endpoint a new secret."""
+    with api() as client:
+        _show(client.rotate(name, overlap_s=seconds_of("--overlap", overlap_s)), json=json)
+
+
+def test(name: str, timeout_s: float, *, json: bool) -> Exit:
+    """Send a test event, and wait until it was attempted.
+
+    Returns:
+        OK if the receiver took it, FAILED if it did not, TIMED_OUT if nothing was attempted.
+    """
+    until = time.monotonic() + timeout_s
+    with api() as client:
+        delivery = client.test_endpoint(name)
+        while not delivery.get("attempts") and time.monotonic() < until:
+            time.sleep(ASK_AGAIN_S)
+            delivery = client.delivery(delivery["id"])
+    if wants_json(asked=json):
+        emit(delivery)
+    else:
+        tables.show_delivery(delivery)
+    if not delivery.get("attempts"):
+        return Exit.TIMED_OUT
+    return _EXIT_OF_STATE.get(delivery["state"], Exit.FAILED)
+
+
+def recover(name: str, since: str, *, json: bool) -> None:
+    """Have all that failed since then sent again."""
+    at = instant_of("--since", since, datetime.now(UTC))
+    with api() as client:
+        recovered = client.recover(name, since=at)
+    if wants_json(asked=json):
+        emit({"name": name, "since": at, "recovered": recovered})
+    else:
+        tables.show_fields([("endpoint", name), ("since", at), ("owed again", recovered)])
+
+
+def _show(endpoint: JsonObject, *, json: bool) -> None:
+    if wants_json(asked=json):
+        emit(endpoint)
+    else:
+        tables.show_endpoint(endpoint)

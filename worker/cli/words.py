@@ -1,0 +1,155 @@
+"""Says things in a few words: states, ages, durations, attempts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from math import inf
+from typing import Any
+
+from worker.errors import InvalidInputError
+from worker.model import JsonObject
+
+_AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_DURATIONS = (
+    (1, 0.001, "ms", 0),
+    (10, 1, "s", 1),
+    (120, 1, "s", 0),
+    (7_200, 60, "min", 0),
+    (inf, 3_600, "h", 0),
+)
+"""Up to how many seconds; the unit, its name, and how many digits behind the point."""
+
+_UNITS = {"s": 1, "min": 60, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def state_of(tracker: JsonObject) -> str:
+    """Say how a tracker stands, and why, in a few words.
+
+    >>> state_of({"state": "tracking", "provider_state": "dreaming"})
+    'tracking (dreaming)'
+    """
+    state, progress = str(tracker["state"]), tracker.get("progress")
+    running = tracker.get("provider_state")
+    if running and progress is not None:
+        running = f"{running}, {progress:.0%}"
+    why = {
+        "tracking": running,
+        "failed": tracker.get("failure_reason"),
+        "expired": tracker.get("reason"),
+    }.get(state)
+    return f"{state} ({why})" if why else state
+
+
+def age(at: str | None, now: datetime) -> str:
+    """Say how long ago an RFC 3339 time was.
+
+    >>> age("2026-01-01T00:00:00.000Z", datetime(2026, 1, 1, 0, 2, 30, tzinfo=UTC))
+    '2 min'
+    """
+    if at is None:
+        return ""
+    seconds = int((now - datetime.fromisoformat(at)).total_seconds())
+    for unit_s, unit in _AGES:
+        if seconds >= 2 * unit_s:
+            return f"{seconds // unit_s} {unit}"
+    return f"{max(seconds, 0)} s"
+
+
+def duration(seconds: float) -> str:
+    """Say how long something took.
+
+    >>> [duration(seconds) for seconds in (0.0123, 4.23, 88.4, 3700)]
+    ['12 ms', '4.2 s', '88 s', '62 min']
+    """
+    fits = next(each for each in _DURATIONS if seconds < each[0] or each[0] == inf)
+    _, unit_s, unit, digits = fits
+    return f"{seconds / unit_s:.{digits}f} {unit}"
+
+
+def instant_of(option: str, text: str, now: datetime) -> str:
+    """Read a time with its zone, or how long ago: `2026-01-31T12:00:00Z`, `90min`, `2h`.
+
+    Returns:
+        It as the API takes it (RFC 3339).
+
+    Raises:
+        InvalidInputError: It is neither.
+    """
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit_s = _UNITS.get(text[len(digits) :].strip())
+    try:
+        at = now - timedelta(seconds=float(digits) * unit_s) if unit_s else _time(text)
+    except (ValueError, OverflowError):
+        raise InvalidInputError(
+            option,
+            "must be a time with its zone, such as 2026-01-31T12:00:00Z, or how long ago:"
+            f" 90min, 2h, 3d; this is {text[:80]!r}",
+        ) from None
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _time(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("no zone")
+    return at
+
+
+def attempt_in_words(attempt: Mapping[str, Any]) -> tuple[str, str]:
+    """Say how an attempt ended, and the word that has its colour.
+
+    >>> attempt_in_words({"status": 500, "duration_ms": 12, "response": "oops"})
+    ('HTTP 500 in 12 ms: oops', 'failed')
+    """
+    status = attempt.get("status")
+    taken = isinstance(status, int) and 200 <= status < 300  # noqa: PLR2004 - "2xx"
+    text = f"HTTP {status}" if status is not None else str(attempt.get("error") or "no answer")
+    if attempt.get("duration_ms") is not None:
+        text += f" in {duration(attempt['duration_ms'] / 1000)}"
+    if attempt.get("response"):
+        text += f": {attempt['response']}"
+    return text, "delivered" if taken else "failed"
+
+
+def last_attempt(attempts: Sequence[JsonObject]) -> str:
+    """Say how many attempts there were and how the last one ended.
+
+    >>> last_attempt([{"status": None, "error": "no answer"}, {"status": 503, "error": None}])
+    '2, HTTP 503'
+    """
+    if not attempts:
+        return "0"
+    last = attempts[-1]
+    return f"{len(attempts)}, {last.get('error') or 'HTTP ' + str(last.get('status'))}"
+
+
+def kind_in_words(kind: Sequence[str]) -> str:
+    """Name a kind of generation.
+
+    >>> kind_in_words([]), kind_in_words(["ray-2", "video"])
+    ('all', 'ray-2 video')
+    """
+    return " ".join(map(str, kind)) or "all"
+
+
+def estimate_of(tracker: JsonObject, accounts: Sequence[JsonObject]) -> tuple[float, float] | None:
+    """Tell what was learned of how long such a generation takes, its time in the queue included.
+
+    Returns:
+        Seconds in which half of them and nine in ten are over; None if nothing is known.
+    """
+    known = [
+        kind
+        for account in accounts
+        if account.get("name") == tracker.get("account")
+        for kind in account.get("kinds") or ()
+        if kind.get("sample")
+    ]
+    words = [tracker.get("model"), tracker.get("type")]
+    fitting = [kind for kind in known if words[: len(kind["kind"])] == kind["kind"]]
+    if not fitting:
+        return None
+    best = max(fitting, key=lambda kind: len(kind["kind"]))
+    queue_s = best.get("queue_median_s") or 0.0
+    return queue_s + best["median_s"], queue_s + best["p90_s"]
