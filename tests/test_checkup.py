@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from redis.asyncio import Redis
 
-from worker.checkup import check_account, check_redis
+from worker.checkup import check_account, check_redis, check_worker
 from worker.config import AccountSettings, Settings
 from worker.embedded import EmbeddedRedis
+from worker.model import Endpoint, Terms
 from worker.simulator import World, create_app, parse_fault, running
 from worker.simulator.faults import Faults
+from worker.store import Store
 
 
 @pytest.fixture
@@ -71,17 +75,60 @@ async def test_a_provider_in_trouble_says_nothing_about_the_key(fault: str, verd
 
 
 async def test_a_redis_that_serves_is_ok(embedded: EmbeddedRedis) -> None:
-    found = await check_redis(Settings(redis_url=embedded.url))
+    [found] = await check_redis(Settings(redis_url=embedded.url, prefix="nobodys"))
     assert (found.name, found.verdict) == ("redis", "ok")
 
 
 async def test_a_redis_that_cannot_be_reached_is_a_problem() -> None:
-    found = await check_redis(Settings(redis_url="redis://127.0.0.1:1"))
+    [found] = await check_redis(Settings(redis_url="redis://127.0.0.1:1"))
     assert found.verdict == "problem"
     assert "DREAMHOOK_REDIS_URL" in found.detail
 
 
 async def test_wrong_accounts_do_not_count_against_redis(embedded: EmbeddedRedis) -> None:
     wrong = {"x": AccountSettings(provider="acme", api_key="k")}
-    found = await check_redis(Settings(redis_url=embedded.url, accounts=wrong))
+    [found] = await check_redis(Settings(redis_url=embedded.url, prefix="nobodys", accounts=wrong))
     assert found.verdict == "ok"
+
+
+async def test_an_endpoint_that_is_off_is_a_warning(embedded: EmbeddedRedis) -> None:
+    async with Redis.from_url(embedded.url) as redis:
+        await redis.flushall()
+        store = Store(redis, prefix="test", retention_s=600)
+        studio = Endpoint(name="studio", url="https://example.com/")
+        await store.endpoints.put(studio, enabled=False, secret=None)
+    _, found = await check_redis(Settings(redis_url=embedded.url, prefix="test"))
+    assert (found.name, found.verdict) == ("endpoint studio", "warning")
+    assert found.detail.startswith("off since 20")
+
+
+async def test_an_account_that_still_tracks_but_is_not_configured_is_a_warning(
+    embedded: EmbeddedRedis,
+) -> None:
+    async with Redis.from_url(embedded.url) as redis:
+        await redis.flushall()
+        store = Store(redis, prefix="test", retention_s=600)
+        await store.trackers.track("former", "luma", [("g-1", Terms(deadline_s=3600))])
+        await store.trackers.claim_ends("former", limit=1)
+    _, found = await check_redis(Settings(redis_url=embedded.url, prefix="test"))
+    assert (found.name, found.verdict) == ("accounts", "warning")
+    assert "account former: it is not configured" in found.detail
+
+
+async def test_a_worker_of_this_machine_that_lives_is_found(embedded: EmbeddedRedis) -> None:
+    settings = Settings(redis_url=embedded.url, prefix="test")
+    async with Redis.from_url(embedded.url) as redis:
+        await redis.flushall()
+        store = Store(redis, prefix="test", retention_s=600)
+        await store.figures.beat("elsewhere:1")
+        assert (await check_worker(settings)).verdict == "problem"
+        await store.figures.beat(f"{socket.gethostname()}:1", now=await store.now() - 20_000)
+        assert (await check_worker(settings)).verdict == "problem"
+        await store.figures.beat(f"{socket.gethostname()}:2")
+        assert (await check_worker(settings)).verdict == "ok"
+
+
+async def test_a_worker_whose_redis_is_away_is_a_problem() -> None:
+    found = await check_worker(Settings(redis_url="redis://127.0.0.1:1"))
+    assert (found.name, found.verdict) == ("worker", "problem")
+    assert "Redis" in found.detail

@@ -1,4 +1,4 @@
-"""The settings: what is read, what is refused, and what is never shown."""
+"""Settings: what the environment says, with its defaults, and what is shown of it."""
 
 from __future__ import annotations
 
@@ -179,135 +179,32 @@ def test_other_accounts_stand_beside_lumas_own_variables() -> None:
     assert set(accounts) == {"luma", "second"}
 
 
-# --- refusals -------------------------------------------------------------------------------------
+def test_the_variables_of_lumas_agents_sdk_make_an_account_of_their_own() -> None:
+    accounts = load(
+        LUMA_AGENTS_API_KEY="a", LUMA_BASE_URL="http://127.0.0.1:1/v1/", LUMAAI_API_KEY="k"
+    ).accounts
+    agents = accounts["luma-agents"]
+    assert set(accounts) == {"luma", "luma-agents"}
+    assert agents.provider == "luma-agents"
+    assert agents.api_key.get_secret_value() == "a"
+    assert agents.base_url == "http://127.0.0.1:1/v1"
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "says"),
-    [
-        ("DREAMHOOK_PORT", "http", "a port from 1 to 65535"),
-        ("DREAMHOOK_PORT", "65536", "a port from 1 to 65535"),
-        ("DREAMHOOK_HOST", "a host", "an IP address or a host name"),
-        ("DREAMHOOK_RETENTION", "59", "seconds, from 60 to 31536000"),
-        ("DREAMHOOK_RETENTION", "31536001", "seconds, from 60 to 31536000"),
-        ("DREAMHOOK_RETRY_SCHEDULE", "5,-1", "0 to 604800 seconds"),
-        ("DREAMHOOK_RETRY_SCHEDULE", "604801", "0 to 604800 seconds"),
-        ("DREAMHOOK_RETRY_SCHEDULE", "nan", "0 to 604800 seconds"),
-        ("DREAMHOOK_RETRY_SCHEDULE", "5,,30", "0 to 604800 seconds"),
-        ("DREAMHOOK_RETRY_SCHEDULE", ",".join(["5"] * 51), "at most 50"),
-        ("DREAMHOOK_ALLOW_PRIVATE", "10.0.0.1/8", "networks such as 10.0.0.0/8"),
-        ("DREAMHOOK_ALLOW_PRIVATE", "intranet", "networks such as 10.0.0.0/8"),
-        ("DREAMHOOK_LOG_LEVEL", "loud", "debug, info, warning or error"),
-        ("DREAMHOOK_PREFIX", "{tag}", "letters, digits"),
-        ("DREAMHOOK_DATA", "~nobody-of-that-name/x", "the directory"),
-        ("LUMAAI_BASE_URL", "localhost:8080", "an http(s) URL"),
-        ("LUMAAI_BASE_URL", "http://h/v1?x=1", "an http(s) URL"),
-    ],
-)
-def test_a_bad_value_is_one_line_with_variable_value_and_remedy(
-    variable: str, value: str, says: str
-) -> None:
-    (line,) = refusal({variable: value})
-    assert line.startswith(f"{variable}={value[:80]!r}")
-    assert says in line
+def test_an_account_that_is_written_out_wins_over_the_variables() -> None:
+    written = '{"luma-agents": {"provider": "luma-agents", "api_key": "b"}}'
+    agents = load(DREAMHOOK_ACCOUNTS=written, LUMA_AGENTS_API_KEY="a").accounts["luma-agents"]
+    assert agents.api_key.get_secret_value() == "b"
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "says"),
-    [
-        ("DREAMHOOK_REDIS_URL", "http://hunter2@h", "redis://"),
-        ("DREAMHOOK_REDIS_URL", "redis://:pa/hunter2@h", "redis://"),
-        ("DREAMHOOK_REDIS_URL", "redis://h/hunter2", "redis://"),
-        ("DREAMHOOK_API_KEYS", "hunter2,,x", "comma-separated"),
-        ("DREAMHOOK_API_KEYS", "hunter2 x", "visible ASCII"),
-        ("DREAMHOOK_WEBHOOK_SECRET", "hunter2", "whsec_"),
-        ("DREAMHOOK_WEBHOOK_SECRET", "whsec_aHVudGVyMg==", "24 to 64"),
-        ("LUMA_API_KEY", "luma-hunter2é", "as Luma shows it"),
-        ("LUMAAI_BASE_URL", "http://user:hunter2@h", "an http(s) URL"),
-        ("DREAMHOOK_ACCOUNTS", '{"hunter2"', "is not JSON"),
-        ("DREAMHOOK_ACCOUNTS", '["hunter2"]', "JSON such as"),
-    ],
-)
-def test_a_bad_value_that_may_hold_a_secret_is_not_shown(
-    variable: str, value: str, says: str
-) -> None:
-    (line,) = refusal({variable: value})
-    assert line.startswith(variable)
-    assert says in line
-    assert value not in line
-    assert "hunter2" not in line
+def test_the_users_own_providers_are_in_a_directory() -> None:
+    assert load().providers is None
+    assert load(DREAMHOOK_PROVIDERS="/etc/providers").providers == Path("/etc/providers")
 
 
-@pytest.mark.parametrize(
-    ("account", "place"),
-    [
-        ({}, "DREAMHOOK_ACCOUNTS, second, provider: "),
-        ({"provider": "Luma!"}, "DREAMHOOK_ACCOUNTS, second, provider: "),
-        ({"provider": "luma", "apikey": "k"}, "DREAMHOOK_ACCOUNTS, second, apikey: "),
-        ({"provider": "luma", "api_key": "a b"}, "DREAMHOOK_ACCOUNTS, second, api_key: "),
-        ({"provider": "luma", "base_url": "h"}, "DREAMHOOK_ACCOUNTS, second, base_url: "),
-        (
-            {"provider": "luma", "polls_per_second": 0},
-            "DREAMHOOK_ACCOUNTS, second, polls_per_second: ",
-        ),
-        (
-            {"provider": "luma", "polls_per_second": 1001},
-            "DREAMHOOK_ACCOUNTS, second, polls_per_second: ",
-        ),
-    ],
-)
-def test_a_bad_account_is_one_line_that_names_account_and_field(
-    account: dict[str, object], place: str
-) -> None:
-    (line,) = refusal({"DREAMHOOK_ACCOUNTS": json.dumps({"second": account})})
-    assert line.startswith(place)
-
-
-@pytest.mark.parametrize("name", ["Luma", "-x", "", "a" * 65, "a:b", "a/b"])
-def test_an_account_name_that_would_not_fit_a_path_is_refused(name: str) -> None:
-    (line,) = refusal({"DREAMHOOK_ACCOUNTS": json.dumps({name: {"provider": "luma"}})})
-    assert line.startswith(f"DREAMHOOK_ACCOUNTS, {name}: ")
-
-
-def test_every_bad_setting_has_its_line() -> None:
-    lines = refusal(
-        {
-            "DREAMHOOK_PORT": "x",
-            "DREAMHOOK_RETRY_SCHEDULE": "x,y,z",
-            "LUMAAI_BASE_URL": "x",
-        }
-    )
-    assert [line.partition("=")[0] for line in lines] == [
-        "DREAMHOOK_RETRY_SCHEDULE",
-        "DREAMHOOK_PORT",
-        "LUMAAI_BASE_URL",
-    ]
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "dreamhook.example.com"])
-def test_listening_beyond_loopback_without_a_key_is_refused(host: str) -> None:
-    (line,) = refusal({"DREAMHOOK_HOST": host})
-    assert "DREAMHOOK_HOST" in line
-    assert "set DREAMHOOK_API_KEYS" in line
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
-def test_listening_on_loopback_needs_no_key(host: str) -> None:
-    assert load(DREAMHOOK_HOST=host).host == host
-
-
-def test_listening_beyond_loopback_with_a_key_is_fine() -> None:
-    assert load(DREAMHOOK_HOST="0.0.0.0", DREAMHOOK_API_KEYS="k").host == "0.0.0.0"
-
-
-def test_read_keys_alone_are_refused_since_nobody_could_track() -> None:
-    (line,) = refusal({"DREAMHOOK_READ_KEYS": "k"})
-    assert "DREAMHOOK_API_KEYS" in line
-
-
-def test_a_key_that_may_both_write_and_only_read_is_refused() -> None:
-    (line,) = refusal({"DREAMHOOK_API_KEYS": "a,b", "DREAMHOOK_READ_KEYS": "b"})
-    assert "DREAMHOOK_READ_KEYS" in line
+def test_an_account_has_its_providers_rate_unless_it_is_given_one() -> None:
+    written = '{"a": {"provider": "luma"}, "b": {"provider": "luma", "polls_per_second": 2}}'
+    accounts = load(DREAMHOOK_ACCOUNTS=written).accounts
+    assert [accounts[name].polls_per_second for name in "ab"] == [None, 2]
 
 
 # --- what is shown --------------------------------------------------------------------------------
@@ -326,7 +223,7 @@ def test_describe_has_every_variable_of_the_service() -> None:
 
 def test_describe_has_a_row_for_each_account() -> None:
     value, _ = shown(load(LUMAAI_API_KEY="k"))["account luma"]
-    assert value == "provider luma, key set (hidden), its usual address, 5 polls/s"
+    assert value == "provider luma, key set (hidden), its usual address, its usual polls/s"
 
 
 def test_describe_shows_a_redis_url_without_its_password() -> None:

@@ -13,7 +13,11 @@ HOUSE = Path(__file__).parent.parent / "worker"
 FLOORS: dict[int, set[str]] = {
     0: {
         "model",
+        "durations",
         "schedule",
+        "listing",
+        "learning",
+        "sightings",
         "policy",
         "signing",
         "addresses",
@@ -21,14 +25,23 @@ FLOORS: dict[int, set[str]] = {
         "shapes",
         "requests",
         "delivery_policy",
+        "figures",
+        "tracing",
     },
     1: {"config", "telemetry", "store", "egress", "providers", "embedded"},
     2: {
         "service",
         "endpoints",
+        "deliveries",
+        "status",
         "events",
+        "stream",
         "paging",
         "poller",
+        "learner",
+        "looking",
+        "pages",
+        "attempts",
         "courier",
         "drain",
         "jobs",
@@ -45,6 +58,7 @@ OUTSIDE_WORLDS = {
     "arq": {"jobs", "wiring"},
     "httpx": {"providers", "client", "cli", "demo"},
     "h11": {"egress"},
+    "prometheus_client": {"api"},
     "structlog": {"telemetry", "jobs", "running"},
 }
 """Who may import what reaches out; whoever else wants it goes through them."""

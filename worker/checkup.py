@@ -5,15 +5,20 @@ Nothing here raises for what it finds: a finding is a value. Nothing is written 
 
 from __future__ import annotations
 
+import socket
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, assert_never
 
 from worker.config import AccountSettings, Settings
 from worker.errors import ConfigurationError
-from worker.model import Account, Answer, Missing, Refused, Seen, Throttled, Trouble
+from worker.figures import Figures
+from worker.model import Account, Answer, Missing, Refused, Seen, Throttled, Trouble, rfc3339
 from worker.providers.client import ProviderClient
 from worker.providers.spec import load
+from worker.status import stray_in_words
+from worker.store import WORKER_ALIVE_S, Store
 from worker.wiring import connected
 
 
@@ -26,23 +31,73 @@ class Finding:
     detail: str
 
 
-async def check_redis(settings: Settings) -> Finding:
-    """Connect as a deployment does. An embedded Redis that runs is shared, not started again."""
+async def check_redis(settings: Settings) -> list[Finding]:
+    """Connect as a deployment does; look for stray accounts and for endpoints in trouble.
+
+    An embedded Redis that runs is shared, not started again.
+    """
     where = "the embedded one" if settings.redis_url is None else "DREAMHOOK_REDIS_URL"
     try:
-        async with connected(settings):
-            return Finding("redis", "ok", f"{where} answers, and does not evict")
+        async with connected(settings) as redis:
+            store = Store(redis, prefix=settings.prefix, retention_s=settings.retention_s)
+            strays = await store.strays(settings.accounts)
+            figures = await store.figures.read([], now=await store.now())
     except ConfigurationError as error:
-        return Finding("redis", "problem", str(error))
+        return [Finding("redis", "problem", str(error))]
     except Exception as error:  # noqa: BLE001 - whatever keeps a deployment shut is the finding
-        return Finding("redis", "problem", f"{where}: {type(error).__name__}: {error}")
+        return [Finding("redis", "problem", f"{where}: {type(error).__name__}: {error}")]
+    fine = Finding("redis", "ok", f"{where} answers, and does not evict")
+    found = (Finding("accounts", "warning", stray_in_words(*each)) for each in strays.items())
+    return [fine, *found, *_receivers(figures)]
 
 
-async def check_account(name: str, configured: AccountSettings, *, online: bool) -> Finding:
-    """Check an account: its provider and key, and with `online` what the provider says to it."""
+def _receivers(figures: Figures) -> list[Finding]:
+    """Name the endpoints that are off, or to which no attempt has succeeded lately."""
+    found = [
+        Finding(
+            f"endpoint {endpoint.name}",
+            "warning",
+            f"since {rfc3339(since)} no attempt has succeeded"
+            if endpoint.enabled
+            else f"off since {rfc3339(since)}: {endpoint.disabled_reason}",
+        )
+        for since, endpoint in figures.troubled_longest
+    ]
+    if figures.troubled > len(found):
+        found.append(Finding("endpoints", "warning", f"{figures.troubled} are in trouble in all"))
+    return found
+
+
+async def check_worker(settings: Settings) -> Finding:
+    """Find out whether a worker lives on this machine, or in this container."""
+    machine = socket.gethostname()
+    try:
+        async with connected(settings) as redis:
+            store = Store(redis, prefix=settings.prefix, retention_s=settings.retention_s)
+            workers = await store.figures.workers(now=await store.now())
+    except ConfigurationError as error:
+        return Finding("worker", "problem", str(error))
+    except Exception as error:  # noqa: BLE001 - whatever keeps a worker from its Redis is the finding
+        return Finding("worker", "problem", f"Redis: {type(error).__name__}: {error}")
+    if any(each.rpartition(":")[0] == machine for each in workers):
+        return Finding("worker", "ok", f"one lives on {machine}")
+    return Finding(
+        "worker",
+        "problem",
+        f"none on {machine} has shown within {WORKER_ALIVE_S:g} s that it lives",
+    )
+
+
+async def check_account(
+    name: str, configured: AccountSettings, *, online: bool, providers: Path | None = None
+) -> Finding:
+    """Check an account: its provider and key, and with `online` what the provider says to it.
+
+    `providers` is the folder of the user's own providers.
+    """
     what = f"account {name}"
     try:
-        provider = load(configured.provider)
+        provider = load(configured.provider, providers)
     except ConfigurationError as error:
         return Finding(what, "problem", str(error))
     key = configured.api_key.get_secret_value()
@@ -51,7 +106,7 @@ async def check_account(name: str, configured: AccountSettings, *, online: bool)
         provider=configured.provider,
         api_key=key,
         base_url=configured.base_url or provider.base_url,
-        polls_per_second=configured.polls_per_second,
+        polls_per_second=configured.polls_per_second or provider.polls_per_second,
     )
     where = f"provider {provider.name} at {account.base_url}"
     if not key:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BaseModel,
     ConfigDict,
@@ -24,9 +22,11 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from worker.config_accounts import SHORTCUTS
 from worker.config_values import (
     AccountName,
     ApiKey,
+    Directory,
     FromJson,
     Host,
     HttpUrl,
@@ -35,10 +35,12 @@ from worker.config_values import (
     Keys,
     Lowercase,
     Networks,
+    Patience,
     Pauses,
     ProviderName,
     RedisUrl,
     SigningSecret,
+    home,
     is_loopback,
     without_secrets,
 )
@@ -56,26 +58,12 @@ class Row(NamedTuple):
     source: Literal["default", "environment"]
 
 
-def _home() -> Path:
-    try:
-        return Path.home() / ".dreamhook"
-    except RuntimeError:  # a user without a home, as services often have
-        return Path("/var/lib/dreamhook")
-
-
-def _directory(path: Path) -> Path:
-    try:
-        return path.expanduser().absolute()
-    except RuntimeError:  # "~" of a user without a home
-        raise ValueError("has a ~ that stands for no directory") from None
-
-
 # A field's alias is its variable, and its description says what to set: errors end with it.
 # `repr=False` marks what may hold a secret: errors and logs never show its value.
 
 
 class AccountSettings(BaseModel):
-    """One entry of `DREAMHOOK_ACCOUNTS`. Without `base_url` the provider's own default is used."""
+    """One entry of `DREAMHOOK_ACCOUNTS`. What is left out is as the provider's data says."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -86,24 +74,15 @@ class AccountSettings(BaseModel):
     base_url: HttpUrl | None = Field(
         None, description="an http(s) URL such as https://api.example.com/v1, or leave it out"
     )
-    polls_per_second: float = Field(
-        5.0, gt=0, le=1000, allow_inf_nan=False, description="a number above 0, up to 1000"
+    polls_per_second: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        allow_inf_nan=False,
+        description="a number above 0, up to 1000, or leave it out",
     )
-
-
-class _LumaVariables(BaseModel):
-    """The variables of Luma's own SDK, which make the account `luma`."""
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-    api_key: ApiKey = Field(
-        SecretStr(""),
-        validation_alias=AliasChoices("LUMAAI_API_KEY", "LUMA_API_KEY"),
-        repr=False,
-        description="the API key as Luma shows it",
-    )
-    base_url: HttpUrl | None = Field(
-        None, alias="LUMAAI_BASE_URL", description="an http(s) URL, or leave it unset"
+    poll_patience: Patience | None = Field(
+        None, description="seconds, from 0.01 to 60, or leave it out"
     )
 
 
@@ -120,15 +99,15 @@ class Settings(BaseModel):
         repr=False,
         description="a redis://, rediss:// or unix:// URL, or unset it for the embedded Redis",
     )
-    data: Annotated[Path, AfterValidator(_directory)] = Field(
-        default_factory=_home,
+    data: Directory = Field(
+        default_factory=home,
         alias="DREAMHOOK_DATA",
         description="the directory that the embedded Redis keeps its data in",
     )
     prefix: KeyPrefix = Field(
         "dreamhook",
         alias="DREAMHOOK_PREFIX",
-        description="the start of every Redis key: up to 64 letters, digits and _ . : -",
+        description="the start of every Redis key: up to 64 letters, digits and _ . -",
     )
     accounts: Annotated[Mapping[AccountName, AccountSettings], FromJson] = Field(
         default_factory=dict,
@@ -136,6 +115,16 @@ class Settings(BaseModel):
         repr=False,
         description='JSON such as {"luma": {"provider": "luma", "api_key": "…"}},'
         " each name up to 64 of a-z 0-9 _ -",
+    )
+    providers: Directory | None = Field(
+        None,
+        alias="DREAMHOOK_PROVIDERS",
+        description="the directory of your own providers' files, each <name>.toml",
+    )
+    poll_patience: Patience = Field(
+        0.3,
+        alias="DREAMHOOK_POLL_PATIENCE",
+        description="the seconds of delay that one request is worth, from 0.01 to 60",
     )
     api_keys: Keys = Field(
         (),
@@ -198,13 +187,16 @@ class Settings(BaseModel):
         """
         env = os.environ if env is None else env
         problems: list[str] = []
-        settings, luma = _read(cls, env, problems), _read(_LumaVariables, env, problems)
-        if settings is None or luma is None:
+        settings = _read(cls, env, problems)
+        shortcuts = {name: _read(each, env, problems) for name, each in SHORTCUTS.items()}
+        if settings is None or problems:
             raise ConfigurationError("\n".join(problems))
-        if not luma.model_fields_set or "luma" in settings.accounts:
-            return settings
-        account = AccountSettings(provider="luma", api_key=luma.api_key, base_url=luma.base_url)
-        return settings.model_copy(update={"accounts": {"luma": account, **settings.accounts}})
+        made = {
+            name: AccountSettings(provider=name, api_key=given.api_key, base_url=given.base_url)
+            for name, given in shortcuts.items()
+            if given and given.model_fields_set
+        }
+        return settings.model_copy(update={"accounts": {**made, **settings.accounts}})
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Self:
@@ -343,7 +335,9 @@ def _shown(value: object) -> str:
 
 
 def _account(account: AccountSettings) -> str:
+    rate = account.polls_per_second
     return (
         f"provider {account.provider}, key {_shown(account.api_key)},"
-        f" {account.base_url or 'its usual address'}, {account.polls_per_second:g} polls/s"
+        f" {account.base_url or 'its usual address'},"
+        f" {'its usual' if rate is None else f'{rate:g}'} polls/s"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
 from typing import Annotated, TypeAlias
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -121,11 +122,36 @@ def _host(text: str) -> str:
     return text
 
 
+def home() -> Path:
+    """Find where the embedded Redis keeps its data unless told otherwise."""
+    try:
+        return Path.home() / ".dreamhook"
+    except RuntimeError:  # a user without a home, as services often have
+        return Path("/var/lib/dreamhook")
+
+
+def _directory(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:  # "~" of a user without a home
+        raise ValueError("has a ~ that stands for no directory") from None
+
+
+def _key_prefix(text: str) -> str:
+    """Refuse what is special in the name of a key, such as the colon at the prefix's end.
+
+    With a colon inside, the keys of one deployment could be those of another.
+    """
+    if ":" in text:
+        raise ValueError("has a colon, which ends the prefix in the name of a key")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
+        raise ValueError("is too long, or has a character that no prefix may have there")
+    return text
+
+
 AccountName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 ProviderName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
-KeyPrefix: TypeAlias = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")
-]
+KeyPrefix: TypeAlias = Annotated[str, AfterValidator(_key_prefix)]
 ApiKey: TypeAlias = Annotated[SecretStr, AfterValidator(_sendable)]
 Key: TypeAlias = Annotated[ApiKey, AfterValidator(_present)]
 Keys: TypeAlias = Annotated[tuple[Key, ...], BeforeValidator(_listed)]
@@ -137,6 +163,8 @@ Pause: TypeAlias = Annotated[float, Field(ge=0, le=WEEK_S, allow_inf_nan=False)]
 Pauses: TypeAlias = Annotated[
     tuple[Pause, ...], BeforeValidator(_listed_or_none), Field(max_length=50)
 ]
+Patience: TypeAlias = Annotated[float, Field(ge=0.01, le=60, allow_inf_nan=False)]
+Directory: TypeAlias = Annotated[Path, AfterValidator(_directory)]
 Network: TypeAlias = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Networks: TypeAlias = Annotated[tuple[Network, ...], BeforeValidator(_listed)]
 FromJson = BeforeValidator(_decoded)

@@ -100,7 +100,7 @@ class Courier:
             claimed = await self._store.deliveries.claim(lane, limit=left)
             left -= len(claimed.deliveries)
         finally:
-            self._attempts.give_back(left)
+            self._attempts.give_back(lane, left)
         work = [
             partial(self._placed_attempt, lane, each, claimed.health, claimed.clock)
             for each in claimed.deliveries
@@ -113,11 +113,11 @@ class Courier:
         try:
             reply = await self._attempt(claimed, health, clock)
             if isinstance(reply, Replied):
-                self._attempts.answered(lane)
+                self._attempts.answered(lane, reply.duration_ms)
             else:
                 self._attempts.hung(lane)
         finally:
-            self._attempts.give_back(1)
+            self._attempts.give_back(lane, 1)
 
     async def _attempt(self, claimed: ClaimedDelivery, health: Health, clock: Clock) -> Reply:
         endpoint, body = claimed.endpoint, claimed.body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -176,13 +177,13 @@ class Endpoints:
         if not known.enabled:
             raise _is_off(known)
         now = await self._store.now()
-        failed = await self._store.endpoints.failed(name, since=since)
-        for first in range(0, len(failed), RECOVERED_PER_STEP):
-            some = failed[first : first + RECOVERED_PER_STEP]
-            for delivery in await self._store.deliveries.get_many(some):
-                before, lane = await self._store.deliveries.replay(_again(delivery, now))
-                recovered += before == "exhausted"
-                await self._started(lane)
+        failed = self._store.endpoints.failed(
+            name, since=since, until=now, step=RECOVERED_PER_STEP
+        )
+        async for some in failed:
+            found = await self._store.deliveries.get_many(some)
+            before = await asyncio.gather(*(self._owed_again(each, now) for each in found))
+            recovered += before.count("exhausted")
         return recovered
 
     @redis_may_be_away
@@ -193,20 +194,25 @@ class Endpoints:
             NotFoundError: there is none, or no longer.
             ConflictError: its endpoint is off.
         """
-        found = await self._store.deliveries.get_many([delivery_id])
-        if found:
-            again = _again(found[0], await self._store.now())
-            before, lane = await self._store.deliveries.replay(again)
+        while found := await self._store.deliveries.get_many([delivery_id]):
+            before = await self._owed_again(found[0], await self._store.now())
+            if before == "changed":
+                continue
             if before == "disabled":
                 raise _is_off(await self._known(found[0].endpoint))
-            if before not in {"", "gone"}:
-                await self._started(lane)
-                (after,) = await self._store.deliveries.get_many([delivery_id])
-                return shapes.delivery_shape(after)
+            if before in {"", "gone"}:
+                break
+            (after,) = await self._store.deliveries.get_many([delivery_id])
+            return shapes.delivery_shape(after)
         raise NotFoundError(
             f"There is no delivery {delivery_id!r} that could be replayed: "
             "it, its event or its endpoint is no longer kept."
         )
+
+    async def _owed_again(self, delivery: Delivery, now: int) -> str:
+        before, lane = await self._store.deliveries.replay(_again(delivery, now))
+        await self._started(lane)
+        return before
 
     async def _known(self, name: str) -> Endpoint:
         found = await self._store.endpoints.get(name)

@@ -32,7 +32,11 @@ class AddressRefusedError(InvalidInputError):
 
 
 class NotFoundError(DreamhookError):
-    """No such thing, or no longer."""
+    """No such thing, or no longer; `field` is what named it, if it was one of several."""
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class ConflictError(DreamhookError):

@@ -16,6 +16,7 @@ from worker.model import (
     NewEvent,
     Tracker,
 )
+from worker.store import lane_of
 
 
 def about_tracker(
@@ -38,7 +39,7 @@ def about_tracker(
         url=endpoint.url,
         state=DeliveryState.PENDING,
         created_at=now,
-        headers=tracker.terms.headers,
+        headers={**_trace(tracker), **tracker.terms.headers},
         next_attempt_at=now,
     )
     return NewEvent(id=event_id, type=type_, body=body, delivery=owed, lane=lane_of(endpoint.url))
@@ -78,14 +79,13 @@ def owing(event: NewEvent, owed: Delivery, lane: str) -> NewEvent:
     return replace(event, delivery=owed, lane=lane)
 
 
-def lane_of(url: str) -> str:
-    """Name the lane that deliveries to a URL belong to: one for each origin."""
-    return f"post:{addresses.origin(url)}"
-
-
 def anonymous(url: str) -> Endpoint:
     """Make the endpoint that a bare callback URL stands for."""
     return Endpoint(name=addresses.endpoint_name(url), url=url)
+
+
+def _trace(tracker: Tracker) -> dict[str, str]:
+    return {"traceparent": tracker.traceparent} if tracker.traceparent else {}
 
 
 def _new_id(kind: str) -> str:

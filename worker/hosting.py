@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ class Server(uvicorn.Server):
 
 
 @contextmanager
-def listen_on(host: str, port: int, *, remedy: str) -> Iterator[socket.socket]:
+def listen_on(host: str, port: int, *, port_by: str, host_by: str) -> Iterator[socket.socket]:
     """Listen at once, so that a taken port is known before anything else starts.
 
     Whoever connects before a server runs is served when it does.
@@ -29,7 +30,8 @@ def listen_on(host: str, port: int, *, remedy: str) -> Iterator[socket.socket]:
     Args:
         host: An IP address or a host name of this machine.
         port: Its port; 0 takes a free one.
-        remedy: A sentence that says what to do if this cannot be had.
+        port_by: What the port is chosen with, such as `--port`, for the error.
+        host_by: What the address is chosen with.
 
     Raises:
         ConfigurationError: The address cannot be listened on.
@@ -38,7 +40,7 @@ def listen_on(host: str, port: int, *, remedy: str) -> Iterator[socket.socket]:
         taken = _listening(host, port)
     except OSError as error:
         raise ConfigurationError(
-            f"Cannot listen on {_address(host, port)} ({error.strerror or error}). {remedy}"
+            f"Cannot listen on {_address(host, port)}: {_in_words(error, port_by, host_by)}"
         ) from error
     with taken:
         yield taken
@@ -48,6 +50,21 @@ def url_of(taken: socket.socket) -> str:
     """Say where a listening socket is reached, `http://host:port`."""
     host, port = taken.getsockname()[:2]
     return f"http://{_address(host, port)}"
+
+
+def _in_words(error: OSError, port_by: str, host_by: str) -> str:
+    """Say why, and what to do next."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (
+                "another program has this port. "
+                f"Stop it, or choose another port with {port_by}, 0 for any free one."
+            )
+        case errno.EACCES:
+            return f"this port is not for everybody. Choose one from 1024 on with {port_by}."
+        case _:
+            why = error.strerror or error
+            return f"{why}. Choose an address of this machine with {host_by}, such as 127.0.0.1."
 
 
 def _listening(host: str, port: int) -> socket.socket:

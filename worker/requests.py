@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import to_json
+from pydantic_core import ErrorDetails, to_json
 
 from worker import addresses
 from worker.errors import InvalidInputError
@@ -21,6 +21,27 @@ ENDPOINT_NAME = re.compile(r"url_[0-9a-f]{20}|(?!url_)[a-z0-9][a-z0-9_-]{0,63}")
 MAX_BATCH = 1000
 MAX_METADATA_BYTES = 4096
 MAX_DEADLINE_S = 30 * 86400
+
+MAX_METADATA_DEPTH = 32
+"""Objects and lists in one another: JSON parsers of receivers bear 64, the event's own included."""
+
+_QUOTED = re.compile(r"'([^']+)'")
+_PLAIN = {
+    "missing": "is missing",
+    "string": "must be a text",
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "finite": "must be a finite number",
+    "dict": "must be an object",
+    "model": "must be an object",
+    "list": "must be a list",
+    "frozen_set": "must be a list",
+    "too_short": "must not be empty",
+    "datetime": "must be a time with its zone, such as 2026-01-31T12:00:00Z",
+    "timezone": "must be a time with its zone, such as 2026-01-31T12:00:00Z",
+}
+"""By how the name begins that pydantic has for the error."""
 
 Network = IPv4Network | IPv6Network
 Model = TypeVar("Model", bound=BaseModel)
@@ -119,12 +140,47 @@ def parse(model: type[Model], data: object) -> Model:
             return model.model_validate_json(data)
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "body"
-        message = first["msg"]
-        if first["type"] == "extra_forbidden":
-            message = f"is not known here; what is known: {', '.join(model.model_fields)}"
+        errors = error.errors(include_url=False, include_input=False)
+        known = f"; what is known: {', '.join(model.model_fields)}"
+        field, message = next(iter(in_words(errors, known=known)))
         raise InvalidInputError(field, message) from None
+
+
+def in_words(errors: Sequence[ErrorDetails], *, known: str = "") -> list[tuple[str, str]]:
+    """Say for people what pydantic found: (field, message), one for each field.
+
+    Args:
+        errors: what it found.
+        known: ends the message about a field that there is not.
+    """
+    found: dict[str, list[ErrorDetails]] = {}
+    for error in errors:
+        parts = (str(part) for part in error["loc"])
+        # Of a union pydantic names the member that it tried, as in `events.0.str-enum[EventType]`.
+        field = ".".join(part for part in parts if "[" not in part) or "body"
+        found.setdefault(field, []).append(error)
+    return [(field, _in_words(some, known)) for field, some in found.items()]
+
+
+def _in_words(errors: Sequence[ErrorDetails], known: str) -> str:
+    kind, context = errors[0]["type"], errors[0].get("ctx", {})
+    plain = (text for start, text in _PLAIN.items() if kind.startswith(start))
+    message = next(plain, errors[0]["msg"].replace("Input should", "must"))
+    match kind:
+        case "extra_forbidden":
+            message = f"is not known here{known}"
+        case "enum":
+            expected = " ".join(str(each.get("ctx", {}).get("expected")) for each in errors)
+            message = f"must be one of {', '.join(_QUOTED.findall(expected))}"
+        case "greater_than_equal":
+            message = f"must be at least {context['ge']:.12g}"
+        case "less_than_equal":
+            message = f"must be at most {context['le']:.12g}"
+        case "json_invalid" if "recursion" in context["error"]:
+            message = "is JSON nested too deeply to be read"
+        case "json_invalid":
+            message = f"is not JSON: {context['error']}"
+    return message
 
 
 @lru_cache(maxsize=4096)
@@ -189,6 +245,10 @@ def _events(wanted: frozenset[EventType] | None) -> tuple[str, ...]:
 
 
 def _check_metadata(metadata: JsonObject) -> None:
+    if _is_deeper(metadata, MAX_METADATA_DEPTH):
+        raise InvalidInputError(
+            "metadata", f"is nested more than {MAX_METADATA_DEPTH} deep; make it flatter"
+        )
     written = to_json(metadata)
     if len(written) > MAX_METADATA_BYTES:
         raise InvalidInputError(
@@ -198,6 +258,17 @@ def _check_metadata(metadata: JsonObject) -> None:
     # these words is there, perhaps in a text, the slower look tells.
     if (b"NaN" in written or b"Infinity" in written) and not _is_finite(metadata):
         raise InvalidInputError("metadata", "holds a number that JSON cannot: NaN or infinite")
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Say whether objects and lists stand in one another for more than so many levels."""
+    match value:
+        case dict():
+            return levels == 0 or any(_is_deeper(each, levels - 1) for each in value.values())
+        case list():
+            return levels == 0 or any(_is_deeper(each, levels - 1) for each in value)
+        case _:
+            return False
 
 
 def _is_finite(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""What a caller may ask: track, get, wait, list, cancel, look now, see what is owed."""
+"""What a caller may ask about trackers: track, get, wait, list, cancel, look now."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import time
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from worker import shapes
+from worker import shapes, telemetry
 from worker.errors import ConflictError, DreamhookError, InvalidInputError, NotFoundError
 from worker.model import (
     Account,
-    Delivery,
-    DeliveryState,
     Entry,
-    HealthReason,
     JsonObject,
     State,
     Terms,
@@ -84,8 +81,15 @@ class Service:
     # --- tracking -----------------------------------------------------------------------------
 
     @redis_may_be_away
-    async def track(self, account: str, generation_id: str, request: TrackRequest) -> Tracked:
-        """Promise to watch a generation to its end.
+    async def track(
+        self,
+        account: str,
+        generation_id: str,
+        request: TrackRequest,
+        *,
+        traceparent: str | None = None,
+    ) -> Tracked:
+        """Promise to watch a generation to its end; its webhooks carry `traceparent`.
 
         Raises:
             NotFoundError: no such account.
@@ -93,13 +97,15 @@ class Service:
             ConflictError: it is tracked with other settings.
         """
         terms = self._terms(account, generation_id, request, await self._endpoints([request]))
-        outcome = (await self._track(account, [(generation_id, terms)]))[0]
+        outcome = (await self._track(account, [(generation_id, terms)], traceparent))[0]
         if isinstance(outcome, DreamhookError):
             raise outcome
         return outcome
 
     @redis_may_be_away
-    async def track_many(self, items: Sequence[object]) -> list[Outcome]:
+    async def track_many(
+        self, items: Sequence[object], *, traceparent: str | None = None
+    ) -> list[Outcome]:
         """Track up to 1,000 generations; each item has its own outcome and harms no other.
 
         Raises:
@@ -128,7 +134,8 @@ class Service:
         for account, rows in wanted.items():
             for first in range(0, len(rows), TRACKED_PER_STEP):
                 some = rows[first : first + TRACKED_PER_STEP]
-                found = await self._track(account, [(name, terms) for _, name, terms in some])
+                ids = [(name, terms) for _, name, terms in some]
+                found = await self._track(account, ids, traceparent)
                 outcomes.update(zip((place for place, _, _ in some), found, strict=True))
         return [outcomes[place] for place in range(len(items))]
 
@@ -159,12 +166,18 @@ class Service:
         known = self._accounts.get(account)
         if known is None:
             names = ", ".join(sorted(self._accounts)) or "none"
-            raise NotFoundError(f"There is no account {account!r}. Configured: {names}.")
+            raise NotFoundError(
+                f"There is no account {account!r}. Configured: {names}.", field="account"
+            )
         return known
 
-    async def _track(self, account: str, wanted: Sequence[tuple[str, Terms]]) -> list[Outcome]:
+    async def _track(
+        self, account: str, wanted: Sequence[tuple[str, Terms]], traceparent: str | None
+    ) -> list[Outcome]:
         provider = self._accounts[account].provider
-        tracked = await self._store.trackers.track(account, provider, wanted)
+        tracked = await self._store.trackers.track(
+            account, provider, wanted, traceparent=traceparent
+        )
         if tracked.must_start:
             await self._start(f"poll:{account}")
         found = list(zip(wanted, tracked.outcomes, strict=True))
@@ -255,6 +268,7 @@ class Service:
                 entries = [Entry(now, "canceled")]
                 if not (await self._store.trackers.settle(after, entries=entries))[0]:
                     return await self.cancel(account, generation_id)
+                telemetry.ended(after)
         return await self.get(account, generation_id)
 
     @redis_may_be_away
@@ -301,105 +315,6 @@ class Service:
             limit=limit,
             cursor=cursor,
         )
-
-    @redis_may_be_away
-    async def list_deliveries(
-        self,
-        *,
-        state: DeliveryState | None = None,
-        account: str | None = None,
-        generation_id: str | None = None,
-        endpoint: str | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
-    ) -> Page:
-        """List deliveries.
-
-        Raises:
-            InvalidInputError: the cursor is not one of ours.
-        """
-        states = [state] if state else list(DeliveryState)
-
-        async def read(before: int | None, count: int) -> tuple[int | None, list[Delivery]]:
-            ids = await self._store.deliveries.ids(states, before=before, limit=count)
-            found = await self._store.deliveries.get_many([name for _, name in ids])
-            return (ids[-1][0] if len(ids) == count else None), found
-
-        return await page_of(
-            read,
-            fits=lambda each: (
-                account in {None, each.account}
-                and generation_id in {None, each.generation_id}
-                and endpoint in {None, each.endpoint}
-            ),
-            show=shapes.delivery_shape,
-            limit=limit,
-            cursor=cursor,
-        )
-
-    @redis_may_be_away
-    async def delivery(self, delivery_id: str) -> JsonObject:
-        """Get a delivery with its attempts.
-
-        Raises:
-            NotFoundError: there is none, or it is no longer kept.
-        """
-        found = await self._store.deliveries.get_many([delivery_id])
-        if not found:
-            raise NotFoundError(f"There is no delivery {delivery_id!r}, or no longer.")
-        return shapes.delivery_shape(found[0])
-
-    # --- how it is doing --------------------------------------------------------------------------
-
-    @redis_may_be_away
-    async def accounts(self) -> list[JsonObject]:
-        """Tell how each account is doing."""
-        names = list(self._accounts)
-        healths = await self._store.lanes.health(f"poll:{name}" for name in names)
-        now = await self._store.now()
-        return [
-            {
-                "name": name,
-                "provider": self._accounts[name].provider,
-                "base_url": self._accounts[name].base_url,
-                "polls_per_second": self._accounts[name].polls_per_second,
-                "deadline_s": self._deadlines[name],
-                "health": shapes.health_shape(health, now),
-            }
-            for name, health in zip(names, healths, strict=True)
-        ]
-
-    @redis_may_be_away
-    async def stats(self) -> JsonObject:
-        """Give the figures of the queue, at a cost that does not depend on how much is tracked."""
-        trackers, deliveries = await self._store.counts(list(self._accounts))
-        return {
-            "trackers": trackers,
-            "deliveries": deliveries,
-            "lag_s": await self._store.lanes.lag_s(now=await self._store.now()),
-            "troubles": await self.troubles(),
-        }
-
-    @redis_may_be_away
-    async def troubles(self) -> list[str]:
-        """Name the accounts that need somebody's attention, and why."""
-        names = list(self._accounts)
-        healths = await self._store.lanes.health(f"poll:{name}" for name in names)
-        return [
-            f"account {name}: {health.reason} ({health.detail})"
-            for name, health in zip(names, healths, strict=True)
-            if health.reason is HealthReason.CREDENTIALS
-        ]
-
-    @redis_may_be_away
-    async def check(self) -> None:
-        """Make sure that Redis answers and keeps what it is given.
-
-        Raises:
-            ConfigurationError: it evicts.
-            UnavailableError: it does not answer.
-        """
-        await self._store.check()
 
 
 def _begun(account: str, provider: str, generation_id: str, terms: Terms, now: int) -> Tracker:

@@ -36,8 +36,12 @@ def tracker_shape(tracker: Tracker) -> JsonObject:
         "provider_state": tracker.provider_state,
         "model": tracker.model,
         "type": tracker.type,
+        "progress": tracker.fraction,
         "assets": dict(tracker.assets),
+        "assets_expire_at": rfc3339(tracker.assets_expire_at),
         "failure_reason": tracker.failure_reason,
+        "failure_code": tracker.failure_code,
+        "retryable": tracker.retryable,
         "callback_url": terms.callback_url,
         "endpoint": terms.endpoint,
         "events": list(terms.events),
@@ -66,7 +70,10 @@ def event_body(tracker: Tracker, type_: EventType, at: int) -> bytes:
         "reason": tracker.reason,
         "provider_state": tracker.provider_state,
         "assets": dict(tracker.assets),
+        "assets_expire_at": rfc3339(tracker.assets_expire_at),
         "failure_reason": tracker.failure_reason,
+        "failure_code": tracker.failure_code,
+        "retryable": tracker.retryable,
         "metadata": tracker.terms.metadata,
         "tracked_at": rfc3339(tracker.tracked_at),
         "seen_at": rfc3339(tracker.seen_at),
@@ -93,6 +100,7 @@ def refreshed(body: bytes, tracker: Tracker) -> bytes:
     event = from_json(body)
     event["data"] |= {
         "assets": dict(tracker.assets),
+        "assets_expire_at": rfc3339(tracker.assets_expire_at),
         "seen_at": rfc3339(tracker.seen_at),
         "generation": tracker.generation,
     }
@@ -165,7 +173,10 @@ def delivery_shape(delivery: Delivery) -> JsonObject:
 
 def entry_shape(entry: Entry) -> JsonObject:
     """Show one line of a timeline."""
-    return {"at": rfc3339(entry.at), "kind": entry.kind, **entry.details}
+    details = dict(entry.details)
+    if "until" in details:
+        details["until"] = rfc3339(details["until"])
+    return {"at": rfc3339(entry.at), "kind": entry.kind, **details}
 
 
 def health_shape(health: Health, now: int) -> JsonObject:

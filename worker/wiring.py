@@ -12,20 +12,26 @@ from arq.connections import ArqRedis
 from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import RedisError
 
-from worker import signing
+from worker import signing, telemetry
 from worker.config import Settings
 from worker.courier import Courier
+from worker.deliveries import Deliveries
+from worker.durations import typical
 from worker.egress import Egress
 from worker.embedded import EmbeddedRedis
 from worker.endpoints import Endpoints
 from worker.errors import ConfigurationError
 from worker.jobs import Starter, Worker, create_worker, deserialize, serialize
+from worker.learner import Learner
+from worker.learning import QUEUE_PRIOR, Prior
 from worker.model import Account
 from worker.poller import Poller
 from worker.providers.client import ProviderClient
 from worker.providers.spec import Provider, load
 from worker.service import Service
+from worker.status import Status
 from worker.store import LEASE_S, Store
+from worker.stream import EventStream
 
 REDIS_CONNECTIONS = 64
 REDIS_TIMEOUT_S = 20.0
@@ -42,18 +48,22 @@ class Deployment:
     store: Store
     service: Service
     endpoints: Endpoints
+    deliveries: Deliveries
+    status: Status
+    stream: EventStream
     poller: Poller
     courier: Courier
     start: Starter
     redis: ArqRedis
     secret: str
 
-    async def drain(self, lane: str, stopping: asyncio.Event) -> bool:
-        """Run the drain of a lane; True if a next one must be started."""
+    async def drain(self, lane: str, stopping: asyncio.Event) -> None:
+        """Run the drain of a lane."""
         kind, _, name = lane.partition(":")
         if kind == "poll":
-            return await self.poller.drain(name, lane, stopping)
-        return await self.courier.drain(lane, stopping)
+            await self.poller.drain(name, lane, stopping)
+        else:
+            await self.courier.drain(lane, stopping)
 
     def worker(self) -> Worker:
         """Make an arq worker for this process."""
@@ -85,26 +95,36 @@ async def opened(settings: Settings, *, lease_s: float = LEASE_S) -> AsyncIterat
             redis, prefix=settings.prefix, retention_s=settings.retention_s, lease_s=lease_s
         )
         stack.push_async_callback(_ended, asyncio.create_task(store.bell.listen()))
+        stack.push_async_callback(store.figures.add_from, telemetry.take_counts)
+        counting = asyncio.create_task(store.figures.keep_adding(telemetry.take_counts))
+        stack.push_async_callback(_ended, counting)
+        stream = EventStream(store)
+        stack.push_async_callback(stream.close)
         clients = {name: ProviderClient(accounts[name], providers[name]) for name in accounts}
         for client in clients.values():
             stack.push_async_callback(client.aclose)
         egress = Egress(settings.allow_private)
         stack.push_async_callback(egress.aclose)
         start = Starter(redis, store, settings.prefix)
-        poller = Poller(store, accounts, clients, start)
+        learner = Learner(store, {name: _prior(providers[name]) for name in accounts})
+        poller = Poller(store, accounts, clients, start, learner)
         secret = await _secret(settings, store)
+        deadlines = {name: providers[name].deadline_s for name in accounts}
         yield Deployment(
             settings=settings,
             store=store,
             service=Service(
                 store,
                 accounts=accounts,
-                deadlines={name: providers[name].deadline_s for name in accounts},
+                deadlines=deadlines,
                 poller=poller,
                 start=start,
                 allow_private=settings.allow_private,
             ),
             endpoints=Endpoints(store, start=start, allow_private=settings.allow_private),
+            deliveries=Deliveries(store),
+            status=Status(store, accounts=accounts, deadlines=deadlines, learner=learner),
+            stream=stream,
             poller=poller,
             courier=Courier(
                 store,
@@ -126,7 +146,7 @@ def _accounts(settings: Settings) -> tuple[dict[str, Account], dict[str, Provide
     providers: dict[str, Provider] = {}
     for name, configured in settings.accounts.items():
         try:
-            providers[name] = provider = load(configured.provider)
+            providers[name] = provider = load(configured.provider, settings.providers)
         except ConfigurationError as error:
             raise ConfigurationError(f"DREAMHOOK_ACCOUNTS, {name}: {error}") from error
         accounts[name] = Account(
@@ -134,9 +154,19 @@ def _accounts(settings: Settings) -> tuple[dict[str, Account], dict[str, Provide
             provider=configured.provider,
             api_key=configured.api_key.get_secret_value(),
             base_url=configured.base_url or provider.base_url,
-            polls_per_second=configured.polls_per_second,
+            polls_per_second=configured.polls_per_second or provider.polls_per_second,
+            poll_patience=configured.poll_patience or settings.poll_patience,
         )
     return accounts, providers
+
+
+def _prior(provider: Provider) -> Prior:
+    """Draw what a provider's data says of how long its generations take."""
+    durations = provider.durations.items()
+    return Prior(
+        run={model: typical(each.median_s, each.sigma) for model, each in durations},
+        queue=QUEUE_PRIOR if provider.states.queued else None,
+    )
 
 
 @asynccontextmanager

@@ -8,14 +8,18 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
+from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from worker.api import create_app, schemas
+from worker.deliveries import Deliveries
 from worker.endpoints import Endpoints
 from worker.model import Account, Answer, Progress, Seen
 from worker.poller import Poller
 from worker.service import Service
+from worker.status import Status
 from worker.store import Store
+from worker.stream import EventStream
 
 HOOK = "https://hooks.example.com/luma"
 DEADLINE_S = 86400.0
@@ -36,6 +40,7 @@ class Provider:
 
     answer: Answer = DREAMING
     asked: list[str] = field(default_factory=list)
+    page: int | None = None
 
     async def get_generation(self, generation_id: str) -> Answer:
         self.asked.append(generation_id)
@@ -53,6 +58,9 @@ class House:
     poller: Poller
     service: Service
     endpoints: Endpoints
+    deliveries: Deliveries
+    status: Status
+    stream: EventStream
 
     @classmethod
     def on(cls, redis: Redis) -> House:
@@ -82,7 +90,19 @@ class House:
             allow_private=(),
         )
         endpoints = Endpoints(store, start=start, allow_private=())
-        return cls(redis, store, provider, started, poller, service, endpoints)
+        status = Status(store, accounts=accounts, deadlines=dict.fromkeys(accounts, DEADLINE_S))
+        return cls(
+            *(redis, store, provider, started, poller, service, endpoints),
+            *(Deliveries(store), status, EventStream(store)),
+        )
+
+    def app(self, *, api_keys: tuple[str, ...] = (), read_keys: tuple[str, ...] = ()) -> FastAPI:
+        """Make the API."""
+        return create_app(
+            *(self.service, self.endpoints, self.deliveries, self.status, self.stream),
+            api_keys=api_keys,
+            read_keys=read_keys,
+        )
 
     async def look(self, generation_id: str, answer: Answer, account: str = "luma") -> None:
         """Have a look made that is answered so."""
@@ -93,7 +113,7 @@ class House:
         self, *, api_keys: tuple[str, ...] = (), read_keys: tuple[str, ...] = (), key: str = ""
     ) -> httpx.AsyncClient:
         """Make a client of the API, close it after use."""
-        app = create_app(self.service, self.endpoints, api_keys=api_keys, read_keys=read_keys)
+        app = self.app(api_keys=api_keys, read_keys=read_keys)
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(app),
             base_url="http://localhost:8080",

@@ -33,7 +33,7 @@ async def test_a_fault_of_ours_is_logged_and_not_shown(
     async def broken() -> None:
         raise RuntimeError("secret internals")
 
-    monkeypatch.setattr(house.service, "stats", broken)
+    monkeypatch.setattr(house.status, "stats", broken)
     answer = await client.get("/v1/stats")
     assert "secret" not in answer.text
     assert "log" in assert_problem(answer, 500)
@@ -46,7 +46,7 @@ async def test_an_error_that_no_caller_can_mend_is_a_fault_of_ours(
     async def misconfigured() -> None:
         raise ConfigurationError("set this")
 
-    monkeypatch.setattr(house.service, "stats", misconfigured)
+    monkeypatch.setattr(house.status, "stats", misconfigured)
     answer = await client.get("/v1/stats")
     assert_problem(answer, 500)
     assert "set this" not in answer.text

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from fakeredis import FakeServer
 
-from worker.api import create_app, gate
+from worker.api import gate
 
-from .conftest import House, assert_problem
+from .conftest import COMPLETED, HOOK, House, assert_problem
 
 TRACKER = "/v1/trackers/luma/g-1"
 ENDPOINT = "/v1/endpoints/mine"
@@ -37,6 +37,7 @@ PROTECTED = [
     ("POST", f"{ENDPOINT}/recover"),
     ("GET", "/v1/stats"),
     ("GET", "/v1/accounts"),
+    ("GET", "/v1/events"),
     ("GET", "/metrics"),
     ("GET", "/nowhere"),
 ]
@@ -58,7 +59,7 @@ async def test_without_a_key_nothing_is_answered(
 
 
 def test_every_route_is_held_to_a_key_or_known_to_be_open(house: House) -> None:
-    paths = create_app(house.service, house.endpoints).openapi()["paths"]
+    paths = house.app().openapi()["paths"]
     held = {(verb.upper(), path) for path in paths for verb in paths[path]}
     shown = {(v, p.replace("luma/g-1", "{account}/{generation_id}")) for v, p in PROTECTED}
     shown = {(v, p.replace("dlv_1", "{delivery_id}")) for v, p in shown}
@@ -122,6 +123,29 @@ async def test_a_read_only_key_may_read(reader: httpx.AsyncClient) -> None:
     for path in ("/v1/deliveries", "/v1/stats", "/v1/accounts"):
         assert (await reader.get(path)).status_code == 200, path
     assert (await reader.head(TRACKER)).status_code == 200
+
+
+async def test_a_read_only_key_is_shown_no_value_of_a_header(
+    reader: httpx.AsyncClient, house: House
+) -> None:
+    secret = {"Authorization": "Bearer of-the-receiver"}
+    async with house.client(api_keys=("api-1",), key="api-1") as writer:
+        await writer.put("/v1/trackers/luma/g-2", json={"callback_url": HOOK, "headers": secret})
+        await writer.put("/v1/endpoints/studio", json={"url": HOOK, "headers": secret})
+        shown = (await writer.get("/v1/trackers/luma/g-2")).json()
+    await house.look("g-2", COMPLETED)
+    assert shown["headers"] == {"authorization": "Bearer of-the-receiver"}
+    found = (await reader.get("/v1/deliveries")).json()["items"]
+    for path in (
+        *("/v1/trackers", "/v1/trackers/luma/g-2", "/v1/trackers/luma/g-2/timeline"),
+        *("/v1/endpoints", "/v1/endpoints/studio", "/v1/deliveries"),
+        f"/v1/deliveries/{found[0]['id']}",
+    ):
+        answer = await reader.get(path)
+        assert answer.status_code == 200
+        assert "of-the-receiver" not in answer.text, path
+    for path in ("/v1/trackers/luma/g-2", "/v1/endpoints/studio"):
+        assert (await reader.get(path)).json()["headers"] == {"authorization": "***"}
 
 
 async def test_a_read_only_key_may_not_have_the_provider_asked(

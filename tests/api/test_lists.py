@@ -79,4 +79,4 @@ async def test_all_bad_parameters_are_named_at_once(client: httpx.AsyncClient) -
 
 
 async def test_a_list_of_an_unknown_account_is_refused(client: httpx.AsyncClient) -> None:
-    assert_problem(await client.get("/v1/trackers?account=nobody"), 404)
+    assert_problem(await client.get("/v1/trackers?account=nobody"), 404, "account")

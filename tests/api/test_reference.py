@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from worker.api import examples, reference, schemas
+from worker.api.gate import OPEN_PATHS
 from worker.model import EndpointEvent, EventType
 from worker.requests import EndpointRequest, TrackRequest
 
@@ -72,8 +73,8 @@ def test_whatever_needs_a_key_says_so(spec: dict[str, Any]) -> None:
     assert spec["security"] == [{"key": []}]
     assert spec["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     for _, path, operation in operations(spec):
-        assert ("security" in operation) == (not path.startswith("/v1"))
-        assert ("401" in operation["responses"]) == path.startswith("/v1")
+        assert ("security" in operation) == (path in OPEN_PATHS)
+        assert ("401" in operation["responses"]) == (path not in OPEN_PATHS)
 
 
 def test_every_refusal_is_described_as_a_problem(spec: dict[str, Any]) -> None:
@@ -84,7 +85,9 @@ def test_every_refusal_is_described_as_a_problem(spec: dict[str, Any]) -> None:
                 continue
             kinds = set(answer["content"])
             is_refusal = status >= "400" and path != "/readyz"
-            assert kinds == {"application/problem+json" if is_refusal else "application/json"}
+            usual = {"/v1/events": "text/event-stream", "/metrics": "text/plain"}
+            of_route = usual.get(path, "application/json")
+            assert kinds == {"application/problem+json" if is_refusal else of_route}
 
 
 def test_what_may_be_sent_is_described(spec: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
@@ -9,9 +10,10 @@ import pytest
 from redis.asyncio import Redis
 
 from worker import addresses
-from worker.api import routes, schemas
+from worker.api import routes, schemas, watching
+from worker.api.accounts import Accounts
 from worker.embedded import EmbeddedRedis
-from worker.model import DeliveryState, Refused, State
+from worker.model import DeliveryState, Refused, State, Terms
 from worker.store import Store
 
 from .conftest import COMPLETED, HOOK, House, assert_problem
@@ -86,7 +88,7 @@ async def test_the_figures_count_by_state(client: httpx.AsyncClient, house: Hous
     await finish(client, house, "luma/g-1")
     await client.put("/v1/trackers/luma/g-2")
     answer = await client.get("/v1/stats")
-    stats = schemas.Stats.model_validate_json(answer.content)
+    stats = watching.Stats.model_validate_json(answer.content)
     assert stats.trackers[State.COMPLETED] == stats.trackers[State.TRACKING] == 1
     assert stats.deliveries[DeliveryState.PENDING] == 1
     assert stats.troubles == []
@@ -96,13 +98,24 @@ async def test_accounts_show_their_health(client: httpx.AsyncClient, house: Hous
     await client.put("/v1/trackers/luma/g-1")
     await house.look("g-1", Refused("401 Unauthorized"))
     answer = await client.get("/v1/accounts")
-    luma, other = schemas.Accounts.model_validate_json(answer.content).items
-    assert (luma.name, luma.health.ok, luma.health.reason) == (
-        *("luma", False),
-        "credentials rejected",
-    )
+    luma, other = Accounts.model_validate_json(answer.content).items
+    assert luma.health is not None
+    assert other.health is not None
+    assert (luma.name, luma.configured, luma.tracking) == ("luma", True, 1)
+    assert (luma.health.ok, luma.health.reason) == (False, "credentials rejected")
     assert (other.name, other.health.ok, other.health.held_until) == ("other", True, None)
     assert "api_key" not in answer.text
+
+
+async def test_an_account_that_is_not_configured_is_shown_with_what_it_tracks(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    await house.store.trackers.track("former", "luma", [("g-1", Terms(deadline_s=3600))])
+    await house.poller.drain("former", "poll:former", asyncio.Event())
+    answer = await client.get("/v1/accounts")
+    former = Accounts.model_validate_json(answer.content).items[-1]
+    assert (former.name, former.configured, former.tracking) == ("former", False, 1)
+    assert former.health is None
 
 
 # --- ready --------------------------------------------------------------------------------------
@@ -193,7 +206,10 @@ async def test_a_method_that_a_route_has_not_is_told_which_it_has(
     assert answer.headers["allow"] == allowed
 
 
-async def test_the_index_leads_to_the_reference(client: httpx.AsyncClient) -> None:
-    places = (await client.get("/")).json()
-    for path in (places["docs"], places["openapi"]):
-        assert (await client.get(path)).status_code == 200
+async def test_the_index_is_the_dashboard_and_leads_to_the_reference(
+    client: httpx.AsyncClient,
+) -> None:
+    page = await client.get("/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert 'href="/docs"' in page.text
+    assert (await client.get("/docs")).status_code == 200

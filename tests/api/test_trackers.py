@@ -156,14 +156,14 @@ async def test_an_unknown_account_is_told_which_there_are(
     client: httpx.AsyncClient, verb: str, account: str
 ) -> None:
     answer = await client.request(verb, f"/v1/trackers/{account}/g-1")
-    assert "luma, other" in assert_problem(answer, 404)
+    assert "luma, other" in assert_problem(answer, 404, "account")
 
 
 async def test_no_account_name_reaches_into_another_account(client: httpx.AsyncClient) -> None:
     await client.put("/v1/trackers/luma/x:g-1")
-    assert_problem(await client.get("/v1/trackers/luma:x/g-1"), 404)
-    assert_problem(await client.delete("/v1/trackers/luma:x/g-1"), 404)
-    assert_problem(await client.post("/v1/trackers/luma:x/g-1/poll"), 404)
+    assert_problem(await client.get("/v1/trackers/luma:x/g-1"), 404, "account")
+    assert_problem(await client.delete("/v1/trackers/luma:x/g-1"), 404, "account")
+    assert_problem(await client.post("/v1/trackers/luma:x/g-1/poll"), 404, "account")
 
 
 async def test_an_account_that_is_held_can_still_be_tracked_in(
@@ -255,7 +255,8 @@ async def test_fresh_of_what_is_not_tracked_asks_nobody(
     client: httpx.AsyncClient, house: House
 ) -> None:
     assert_problem(await client.get(TRACKER, params={"fresh": "true"}), 404)
-    assert_problem(await client.get("/v1/trackers/no/g-1", params={"fresh": "true"}), 404)
+    nobody = await client.get("/v1/trackers/no/g-1", params={"fresh": "true"})
+    assert_problem(nobody, 404, "account")
     assert house.provider.asked == []
 
 

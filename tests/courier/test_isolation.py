@@ -135,8 +135,11 @@ async def test_an_endpoints_concurrency_holds_over_all_workers(
 async def test_an_endpoint_may_have_more_under_way_than_by_default(
     office: Office, receiver: Receiver
 ) -> None:
-    receiver.may_answer.clear()
     shop = await office.endpoint("shop", receiver.url, concurrency=20)
+    courier = office.courier()
+    await office.owe(shop)
+    await courier.drain(receiver.lane, office.stopping)  # it has answered, and is known for that
+    receiver.may_answer.clear()
     for _ in range(30):
         await office.owe(shop)
     draining = asyncio.create_task(office.drain(receiver.lane))

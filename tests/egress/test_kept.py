@@ -10,6 +10,7 @@ import pytest
 
 from tests.egress.conftest import (
     OK,
+    SHORT_S,
     read_request,
     receiver,
     resolving,
@@ -146,6 +147,22 @@ async def test_a_kept_connection_that_ends_without_an_answer_is_replaced_once() 
     assert isinstance(reply, Replied)
     assert (reply.status, len(host.writers)) == (503, 2)
     assert host.requests[1] == host.requests[2]
+
+
+async def test_when_a_kept_connection_has_ended_the_error_says_what_was_done_last() -> None:
+    answers: list[Sequence[str]] = [["127.0.0.1"]]
+
+    async def hanging_the_second_time(_: str) -> Sequence[str]:
+        if not answers:
+            await asyncio.Event().wait()
+        return answers.pop()
+
+    options = {"resolve": hanging_the_second_time, "timeout_s": SHORT_S}
+    async with receiver(Host(OK, None)) as port, way_out(**options) as sender:
+        await post(sender, port, "hooks.example")
+        reply = await post(sender, port, "hooks.example")
+    assert isinstance(reply, Unanswered)
+    assert reply.error == "timed out while looking up the host"
 
 
 async def test_a_new_connection_that_ends_without_an_answer_is_not_replaced() -> None:

@@ -91,6 +91,34 @@ async def test_when_every_thread_is_taken_that_is_our_own_trouble(
         await asyncio.gather(*hung)
 
 
+async def test_a_thread_that_cannot_be_started_is_our_own_trouble_and_takes_no_room(
+    name_server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise RuntimeError("can't start new thread")  # as in a container that may have no more
+
+    async with receiver(answering(OK)) as port, way_out() as sender:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", exhausted)
+            for n in range(2 * names.LOOKUPS):
+                with pytest.raises(OwnTroubleError, match="can't start new thread"):
+                    await sender.post(f"http://a.zone{n % 9}.example:{port}/", {}, b"")
+        reply = await sender.post(f"http://b.zone0.example:{port}/", {}, b"")
+        await name_server.end(sender)
+    assert isinstance(reply, Replied)
+
+
+async def test_names_under_a_public_suffix_are_no_zone(name_server: NameServer) -> None:
+    hung = [f"http://hung-{n}.co.uk/" for n in range(2 * names.ZONE_LOOKUPS)]
+    async with receiver(answering(OK)) as port, way_out(timeout_s=SHORT_S) as sender:
+        *_, good = await asyncio.gather(
+            *(sender.post(url, {}, b"") for url in hung),
+            sender.post(f"http://healthy.co.uk:{port}/", {}, b""),
+        )
+        await name_server.end(sender)
+    assert isinstance(good, Replied)
+
+
 async def test_threads_come_back_when_their_names_have_been_answered(
     name_server: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

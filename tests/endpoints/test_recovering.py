@@ -12,6 +12,7 @@ from tests.endpoints.conftest import LANE, TO_URL, URL, Desk
 from worker.errors import NotFoundError
 from worker.model import (
     Attempt,
+    Delivery,
     DeliveryState,
     Entry,
 )
@@ -76,6 +77,27 @@ async def test_a_replay_while_an_attempt_is_under_way_makes_no_second_one(desk: 
     assert (await desk.store.deliveries.claim(LANE, limit=9)).deliveries == []
 
 
+async def test_a_replay_of_what_ends_at_that_moment_begins_with_a_whole_schedule(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.endpoints.put("shop", TO_URL)
+    owed = await desk.owe()
+    read = type(desk.store.deliveries).get_many
+
+    async def read_and_end(*args: Any) -> list[Delivery]:
+        found = await read(*args)
+        monkeypatch.undo()
+        await desk.exhaust()
+        return found
+
+    monkeypatch.setattr(type(desk.store.deliveries), "get_many", read_and_end)
+
+    shown = await desk.endpoints.replay(owed)
+
+    assert shown["state"] == "pending"
+    assert (await desk.delivery(owed)).tries == 0
+
+
 async def test_what_is_not_there_cannot_be_replayed(desk: Desk) -> None:
     with pytest.raises(NotFoundError, match="no delivery 'dlv_1'"):
         await desk.endpoints.replay("dlv_1")
@@ -84,13 +106,15 @@ async def test_what_is_not_there_cannot_be_replayed(desk: Desk) -> None:
 async def test_a_recovery_owes_again_what_was_exhausted_since_an_instant(desk: Desk) -> None:
     await desk.endpoints.put("shop", TO_URL)
     await desk.endpoints.put("desk", TO_URL)
-    now = await desk.store.now()
-    early, late, others = await desk.owe(), "", ""
-    await desk.exhaust(now=now + 1000)
+    early = await desk.owe()
+    await desk.exhaust()
+    since = await desk.store.now() + 1
+    while await desk.store.now() < since:
+        pass
     late, others = await desk.owe(), await desk.owe("desk")
-    await desk.exhaust(now=now + 2000)
+    await desk.exhaust()
 
-    assert await desk.endpoints.recover("shop", since=now + 2000) == 1
+    assert await desk.endpoints.recover("shop", since=since) == 1
 
     states = {each: (await desk.delivery(each)).state for each in (early, late, others)}
     assert states == {
@@ -108,7 +132,9 @@ async def test_a_recovery_goes_in_steps_and_leaves_nothing_out(
     owed = [await desk.owe() for _ in range(5)]
     assert sorted(await desk.exhaust()) == sorted(owed)
 
+    steps = len(desk.started)
     assert await desk.endpoints.recover("shop", since=0) == 5
+    assert len(desk.started) <= steps + 1
     assert await desk.endpoints.recover("shop", since=0) == 0
 
     found: list[Any] = [(await desk.delivery(each)).state for each in owed]

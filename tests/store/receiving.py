@@ -160,6 +160,12 @@ async def counted(store: Store) -> dict[str, int]:
     return {state: count for state, count in found.items() if count}
 
 
+async def failed(store: Store, *, since: int, step: int = 50) -> list[str]:
+    """Name what an endpoint was owed in vain, as far as it ended within a minute after `T`."""
+    steps = store.endpoints.failed("orders", since=since, until=T + 60_000, step=step)
+    return [delivery_id async for some in steps for delivery_id in some]
+
+
 async def born(redis: Redis) -> list[tuple[bytes, bytes]]:
     """Read the events on the stream, as (ID, type), without what it says of deliveries."""
     said = [entry for _, entry in await redis.xrange("test:events")]

@@ -17,7 +17,6 @@ from tests.store.receiving import (
     URL,
     T,
     claim,
-    counted,
     get,
     names,
     owe,
@@ -222,26 +221,6 @@ async def test_after_a_hold_one_probe_goes_whatever_endpoints_there_are(store: S
 
     assert len((await claim(store, now=T + 5000)).deliveries) == 1
     assert names(await claim(store, now=T + 5001)) == []
-
-
-async def test_what_an_earlier_version_has_left_in_a_lane_is_claimed_and_settled(
-    store: Store, redis: Redis
-) -> None:
-    """It had one list for each lane, and its deliveries do not say where they wait."""
-    await put(store, Endpoint(name="orders", url=URL))
-    await owe(store, "1", endpoint="orders")
-    await redis.hdel("test:delivery:dlv_1", "queue")  # type: ignore[misc]
-    await redis.hdel("test:endpoint:orders", "lane")  # type: ignore[misc]
-    await redis.rename("test:due:orders", f"test:due:{LANE}")
-    await redis.delete(f"test:queues:{LANE}")
-
-    (it,) = await taken(store)
-
-    assert await settle(store, it, DeliveryState.PENDING, again_at=T + 5)
-    (it,) = await taken(store, now=T + 5)
-    assert await settle(store, it, now=T + 5)
-    assert await counted(store) == {"delivered": 1}
-    assert not await redis.exists(f"test:due:{LANE}", "test:due:orders", "test:lanes")
 
 
 # --- endpoints that move --------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from tests.store.receiving import (
     URL,
     T,
     counted,
+    failed,
     get,
     owed,
     put,
@@ -83,7 +84,7 @@ async def test_what_is_owed_again_is_listed_as_pending_only(
     await replay(store, await finish(store, state))
 
     assert await counted(store) == {"pending": 1}
-    assert await store.endpoints.failed("orders", since=0) == []
+    assert await failed(store, since=0) == []
     assert await redis.zrange("test:owed:orders", 0, -1) == [b"dlv_1"]
     await store.lanes.sweep(now=T + 9 * RETENTION_MS)
     assert await counted(store) == {"pending": 1}
@@ -141,6 +142,20 @@ async def test_an_anonymous_endpoint_stays_for_what_is_owed_again(
     assert await redis.pttl("test:endpoint:url_1") == -1
     await store.lanes.sweep(now=T + 9 * RETENTION_MS)
     assert len(await store.endpoints.names(before=None, limit=5)) == 2
+
+
+async def test_what_has_ended_since_it_was_read_does_not_go_on_with_its_old_schedule(
+    store: Store,
+) -> None:
+    """Its one attempt left would be its last."""
+    await end(store)
+    await settle(store, (await taken(store))[0], DeliveryState.PENDING, again_at=T)
+    read = await get(store, "1")
+    await settle(store, (await taken(store))[0], DeliveryState.EXHAUSTED)
+    ended = await get(store, "1")
+
+    assert await replay(store, read) == ("changed", "")
+    assert await get(store, "1") == ended
 
 
 # --- what is pending ------------------------------------------------------------------------------
@@ -221,6 +236,20 @@ async def test_what_was_owed_to_an_endpoint_that_is_off_is_not_replayed(store: S
     assert (await replay(store, before))[0] == "exhausted"
 
 
+async def test_a_replay_leaves_nothing_behind_in_a_queue_that_was_left(
+    store: Store, redis: Redis
+) -> None:
+    await end(store, endpoint="url_1")
+    await taken(store)  # by a worker that dies
+    await put(store, Endpoint(name="url_1", url="", concurrency=2))  # from now on it has a queue
+
+    await replay(store, await get(store, "1"), now=T + LEASE_MS)
+
+    (it,) = await taken(store, now=T + LEASE_MS)
+    await settle(store, it, now=T + LEASE_MS)
+    assert await redis.keys("test:busy:*") == []
+
+
 # --- what is to be recovered ----------------------------------------------------------------------
 
 
@@ -233,9 +262,37 @@ async def test_what_failed_since_an_instant_is_listed_in_the_order_of_its_end(
     for late, it in enumerate(reversed(await taken(store))):
         await settle(store, it, DeliveryState.EXHAUSTED, now=T + late)
 
-    assert await store.endpoints.failed("orders", since=0) == ["dlv_3", "dlv_2", "dlv_1"]
-    assert await store.endpoints.failed("orders", since=T + 2) == ["dlv_2", "dlv_1"]
-    assert await store.endpoints.failed("orders", since=T + 4) == []
+    assert await failed(store, since=0) == ["dlv_3", "dlv_2", "dlv_1"]
+    assert await failed(store, since=T + 2) == ["dlv_2", "dlv_1"]
+    assert await failed(store, since=T + 4) == []
+
+
+@pytest.mark.parametrize("stay", [0, 2, 9])
+async def test_what_failed_is_named_once_in_steps_whether_or_not_it_stays(
+    store: Store, stay: int
+) -> None:
+    for name in range(8):
+        await end(store, f"{name}")
+    for number, it in enumerate(await taken(store)):
+        await settle(store, it, DeliveryState.EXHAUSTED, now=T + number // 3)
+
+    named = []
+    async for some in store.endpoints.failed("orders", since=T, until=T + 9, step=2):
+        assert len(some) <= 5
+        named += some
+        for each in some if len(named) > stay else ():
+            (found,) = await store.deliveries.get_many([each])
+            assert (await replay(store, found))[0] == "exhausted"
+
+    assert named == [f"dlv_{name}" for name in range(8)]
+
+
+async def test_what_failed_after_an_instant_is_not_named(store: Store) -> None:
+    await finish(store, DeliveryState.EXHAUSTED)
+
+    steps = store.endpoints.failed("orders", since=0, until=T - 1, step=9)
+
+    assert [some async for some in steps] == []
 
 
 async def test_what_is_no_longer_kept_is_not_listed(store: Store) -> None:
@@ -243,7 +300,7 @@ async def test_what_is_no_longer_kept_is_not_listed(store: Store) -> None:
 
     await store.lanes.sweep(now=T + RETENTION_MS)
 
-    assert await store.endpoints.failed("orders", since=0) == []
+    assert await failed(store, since=0) == []
 
 
 async def test_what_failed_again_is_kept_from_then_on(store: Store) -> None:
@@ -251,6 +308,6 @@ async def test_what_failed_again_is_kept_from_then_on(store: Store) -> None:
     await settle(store, (await taken(store))[0], DeliveryState.EXHAUSTED, now=T + 9)
 
     await store.lanes.sweep(now=T + RETENTION_MS)
-    assert await store.endpoints.failed("orders", since=0) == ["dlv_1"]
+    assert await failed(store, since=0) == ["dlv_1"]
     await store.lanes.sweep(now=T + RETENTION_MS + 9)
-    assert await store.endpoints.failed("orders", since=0) == []
+    assert await failed(store, since=0) == []

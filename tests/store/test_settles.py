@@ -188,11 +188,13 @@ async def test_of_many_who_claimed_it_at_once_one_settles(store: Store, redis: R
     await store.trackers.track("luma", "luma", [("g-1", Terms(deadline_s=60))], now=T)
     states = [State.COMPLETED, State.FAILED, State.EXPIRED] * 8
 
-    async def look(number: int, state: State) -> bool:
-        tracker = await claim(store)
-        return await settle(store, over(tracker, state), event=event(number))
+    claimed = await asyncio.gather(*(claim(store) for _ in states))
+    settles = (
+        settle(store, over(tracker, state), event=event(number))
+        for number, (tracker, state) in enumerate(zip(claimed, states, strict=True))
+    )
 
-    applied = await asyncio.gather(*(look(n, state) for n, state in enumerate(states)))
+    applied = await asyncio.gather(*settles)
 
     won = applied.index(True)
     assert applied.count(True) == 1

@@ -10,13 +10,16 @@ from redis.asyncio import Redis
 
 from tests.store import receiving
 from tests.store.receiving import (
+    ELSEWHERE,
     LANE,
     LEASE_MS,
+    NEW_LANE,
     URL,
     T,
     attempted,
     born,
     counted,
+    failed,
     get,
     known,
     settle,
@@ -69,7 +72,7 @@ async def test_what_is_due_for_an_endpoint_that_is_off_is_exhausted_when_it_is_c
         EXHAUSTED,
         DeliveryReason.ENDPOINT_DISABLED,
     )
-    assert await store.endpoints.failed("orders", since=T) == ["dlv_1"]
+    assert await failed(store, since=T) == ["dlv_1"]
     assert not await redis.exists("test:owed:orders", "test:busy:orders", "test:lanes")
 
 
@@ -83,7 +86,7 @@ async def test_what_is_due_for_a_deleted_endpoint_is_discarded_when_it_is_claime
 
     found = await get(store, "1")
     assert (found.state, found.reason, found.finished_at) == (DeliveryState.DISCARDED, None, T)
-    assert await store.endpoints.failed("orders", since=0) == []
+    assert await failed(store, since=0) == []
 
 
 async def test_an_endpoint_that_is_off_holds_up_no_other_of_its_receiver(store: Store) -> None:
@@ -136,7 +139,7 @@ async def test_what_is_born_for_an_endpoint_that_is_off_is_kept_for_recovery(
         EXHAUSTED,
         DeliveryReason.ENDPOINT_DISABLED,
     )
-    assert await store.endpoints.failed("orders", since=T) == ["dlv_1"]
+    assert await failed(store, since=T) == ["dlv_1"]
     assert await redis.xlen("test:events") == 1
     assert await redis.pttl("test:event:evt_1") > 0
     assert not await redis.exists(f"test:due:{LANE}", "test:lanes", f"test:drain:{LANE}")
@@ -207,6 +210,47 @@ async def test_a_stale_attempt_switches_nothing_off(store: Store) -> None:
 
     assert await attempted(store, stale, EXHAUSTED, off=GONE) == (False, False)
     assert (await known(store)).enabled
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted and made again"])
+async def test_what_is_gone_where_an_endpoint_was_does_not_switch_it_off_where_it_is(
+    store: Store, how: str
+) -> None:
+    """That it is gone there may well be why it has moved; what it is owed moves along."""
+    await owe(store, "1")
+    (it,) = await taken(store)
+    if how != "moved":
+        await store.endpoints.drop("orders")
+    await receiving.put(store, replace(ORDERS, url=ELSEWHERE))
+
+    assert await attempted(store, it, EXHAUSTED, off=GONE) == (True, False)
+
+    assert (await known(store)).enabled
+    assert await store.endpoints.switched_off() == ([] if how == "moved" else [("orders", "")])
+    assert [each.id for each in await taken(store, lane=NEW_LANE)] == ["dlv_1"]
+
+
+async def test_an_endpoint_has_not_failed_where_it_has_moved_to(store: Store, redis: Redis) -> None:
+    await owe(store, "1")
+    await settle(store, (await taken(store))[0], PENDING)
+    await receiving.put(store, ORDERS)
+    assert (await known(store)).failing_since == T
+
+    await receiving.put(store, replace(ORDERS, url=ELSEWHERE))
+
+    found = await known(store)
+    assert (found.failing_since, found.failed_at, found.failing_days) == (None, 0, 0)
+    assert not await redis.exists("test:troubled")
+
+
+async def test_an_endpoint_that_is_off_stays_in_trouble_where_it_has_moved_to(
+    store: Store, redis: Redis
+) -> None:
+    await put(store, enabled=False)
+
+    await receiving.put(store, replace(ORDERS, url=ELSEWHERE))
+
+    assert await redis.zrange("test:troubled", 0, -1) == [b"orders"]
 
 
 async def test_an_endpoint_that_was_deleted_is_not_switched_off(store: Store, redis: Redis) -> None:

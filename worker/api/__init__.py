@@ -8,12 +8,15 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI, Request, Response
 from pydantic_core import to_json
 
-from worker.api import openapi, receivers, reference, routes
+from worker.api import monitoring, openapi, receivers, reference, routes, web
 from worker.api.gate import Gate
 from worker.api.problems import HANDLERS
+from worker.deliveries import Deliveries
 from worker.endpoints import Endpoints
 from worker.model import JsonObject
 from worker.service import Service
+from worker.status import Status
+from worker.stream import EventStream
 
 __all__ = ["create_app"]
 
@@ -30,6 +33,9 @@ class _App(FastAPI):
 def create_app(
     service: Service,
     endpoints: Endpoints,
+    deliveries: Deliveries,
+    status: Status,
+    stream: EventStream,
     *,
     api_keys: Sequence[str] = (),
     read_keys: Sequence[str] = (),
@@ -39,18 +45,21 @@ def create_app(
     Args:
         service: the use cases of those who track.
         endpoints: the use cases of those who receive.
+        deliveries: what they are owed.
+        status: how it is doing.
+        stream: what happens. Close it when the server is to stop: it ends the answers that last.
         api_keys: bearer keys that may do everything. Without any key all is open, but only to
             those who address this machine by a loopback name.
         read_keys: bearer keys that may GET, except `fresh`.
     """
     groups = (
         *(routes.busy, routes.trackers, receivers.endpoints, receivers.deliveries),
-        routes.status,
+        *(monitoring.monitoring, routes.status),
     )
     app = _App(
         title="Dreamhook",
         version=_version(),
-        routes=[route for group in groups for route in group.routes],
+        routes=[*web.routes(), *(route for group in groups for route in group.routes)],
         exception_handlers=HANDLERS,
         openapi_url=None,
         docs_url=None,
@@ -59,7 +68,9 @@ def create_app(
     )
     app.state.service = service
     app.state.endpoints = endpoints
-    app.add_route("/", _index)
+    app.state.deliveries = deliveries
+    app.state.status = status
+    app.state.stream = stream
     app.add_route("/openapi.json", _openapi)
     app.add_route("/docs", _docs)
     app.add_middleware(Gate, api_keys=api_keys, read_keys=read_keys)
@@ -71,11 +82,6 @@ def _version() -> str:
         return version("dreamhook")
     except PackageNotFoundError:  # run from a checkout
         return "0"
-
-
-async def _index(_request: Request) -> Response:
-    places = {"name": "dreamhook", "docs": "/docs", "openapi": "/openapi.json", "ready": "/readyz"}
-    return Response(to_json(places), media_type="application/json")
 
 
 async def _openapi(request: Request) -> Response:

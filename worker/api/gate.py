@@ -15,11 +15,12 @@ from functools import lru_cache
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.api.problems import Problem
+from worker.api.web import dashboard
 from worker.config_values import is_loopback
 
 MAX_BODY_BYTES = 1 << 20
 
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"} | dashboard().keys())
 """What needs no key. Everything else does: a route that nobody thought of here is not open."""
 
 READ_ONLY = "read_only"
@@ -28,6 +29,7 @@ READ_ONLY = "read_only"
 _SAFE_METHODS = {"GET", "HEAD"}
 _LENGTH_DIGITS = 20
 _STOPPING = Problem(503, "The server is stopping. Ask again.", headers={"Retry-After": "1"})
+_WRONG_KEY = "This key is not known; send one of DREAMHOOK_API_KEYS or DREAMHOOK_READ_KEYS."
 _TOO_LARGE = Problem(413, f"The body is over {MAX_BODY_BYTES} bytes; send less in one request.")
 
 log = logging.getLogger(__name__)
@@ -122,7 +124,7 @@ def _no_key(*, is_wrong: bool) -> Problem:
     """Ask for a key as RFC 6750 section 3 says."""
     if is_wrong:
         challenge = 'Bearer realm="dreamhook", error="invalid_token"'
-        return Problem(401, "This key is not known.", headers={"WWW-Authenticate": challenge})
+        return Problem(401, _WRONG_KEY, headers={"WWW-Authenticate": challenge})
     return Problem(
         401,
         "This needs a key: send the header Authorization: Bearer <key>.",
@@ -204,11 +206,14 @@ class _Answer:
         self.has_begun = False
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if self._with_body:
             self.has_begun = True
-        elif not self._with_body:
-            message = {**message, "body": b""}
-        await self._send(message)
+            await self._send(message)
+        elif not self.has_begun:
+            # The head is all there will be, also of an answer whose body would never end.
+            self.has_begun = True
+            await self._send(message)
+            await self._send({"type": "http.response.body", "body": b""})
 
 
 def _last_resort(error: Exception) -> Problem:

@@ -60,6 +60,12 @@ _EVENTS: dict[EventType | EndpointEvent, str] = {
 }
 
 
+def text_answer(media_type: str, example: str, description: str) -> JsonObject:
+    """Describe an answer that is not JSON."""
+    content = {media_type: {"schema": {"type": "string"}, "example": example}}
+    return {"description": description, "content": content}
+
+
 def answer(model: type[BaseModel], description: str | None = None) -> JsonObject:
     """Describe an answer."""
     return {

@@ -27,6 +27,7 @@ from worker.errors import (
     UnavailableError,
 )
 from worker.model import JsonObject
+from worker.requests import in_words
 
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
@@ -73,7 +74,8 @@ def problem_of(error: DreamhookError) -> Problem:
         case InvalidInputError():
             return Problem(422, str(error), [(error.field, error.message)])
         case NotFoundError():
-            return Problem(404, str(error))
+            about = [] if error.field is None else [(error.field, str(error))]
+            return Problem(404, str(error), about)
         case ConflictError():
             return Problem(409, str(error))
         case UnavailableError():
@@ -88,16 +90,10 @@ async def _told(_request: Request, error: DreamhookError) -> Response:
 
 
 async def _unusable_query(_request: Request, error: RequestValidationError) -> Response:
-    errors = [
-        (".".join(map(str, each["loc"][1:])) or "query", _message(each["type"], each["msg"]))
-        for each in error.errors()
-    ]
+    found: list[Any] = [each | {"loc": each["loc"][1:]} for each in error.errors()]
+    errors = in_words(found, known="; /docs lists what is")
     detail = "; ".join(f"{name}: {message}" for name, message in errors)
     return Problem(422, detail, errors).response()
-
-
-def _message(kind: str, message: str) -> str:
-    return "is not known here; /docs lists what is" if kind == "extra_forbidden" else message
 
 
 async def _unrouted(request: Request, error: HTTPException) -> Response:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import Query, Request, Response
 
 from worker.api import schemas
 from worker.api.openapi import ENDPOINT_BODY, RECOVER_BODY, ROTATE_BODY, answer, problems
-from worker.api.routing import json_answer, page_answer, router, service_of
+from worker.api.routing import json_answer, page_answer, router, shown_to
+from worker.deliveries import Deliveries
 from worker.endpoints import Endpoints
 from worker.requests import EndpointRequest, RecoverRequest, RotateRequest, parse
 
@@ -20,6 +22,11 @@ deliveries = router("deliveries")
 
 def _endpoints(request: Request) -> Endpoints:
     found: Endpoints = request.app.state.endpoints
+    return found
+
+
+def _deliveries(request: Request) -> Deliveries:
+    found: Deliveries = request.app.state.deliveries
     return found
 
 
@@ -58,7 +65,7 @@ async def put_endpoint(request: Request, name: str) -> Response:
 )
 async def get_endpoint(request: Request, name: str) -> Response:
     """Get its settings, and whether it is on. Its secrets are never shown again."""
-    return json_answer(await _endpoints(request).get(name))
+    return json_answer(shown_to(request, await _endpoints(request).get(name)))
 
 
 @endpoints.get(
@@ -70,7 +77,8 @@ async def list_endpoints(
     request: Request, query: Annotated[schemas.EndpointsQuery, Query()]
 ) -> Response:
     """List them, newest first, those of bare callback URLs that were used lately among them."""
-    return page_answer(await _endpoints(request).list_endpoints(**query.model_dump()))
+    page = await _endpoints(request).list_endpoints(**query.model_dump())
+    return page_answer(page, partial(shown_to, request))
 
 
 @endpoints.delete(
@@ -145,7 +153,7 @@ async def list_deliveries(
     request: Request, query: Annotated[schemas.DeliveriesQuery, Query()]
 ) -> Response:
     """List them, newest first. A page may hold fewer than `limit`; `next_cursor` tells the end."""
-    return page_answer(await service_of(request).list_deliveries(**query.model_dump()))
+    return page_answer(await _deliveries(request).list_deliveries(**query.model_dump()))
 
 
 @deliveries.get(
@@ -155,7 +163,7 @@ async def list_deliveries(
 )
 async def get_delivery(request: Request, delivery_id: str) -> Response:
     """Get what is owed, and the attempts so far."""
-    return json_answer(await service_of(request).delivery(delivery_id))
+    return json_answer(await _deliveries(request).get(delivery_id))
 
 
 @deliveries.post(

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from worker import shapes
-from worker.api import schemas
-from worker.api.gate import READ_ONLY
+from worker import shapes, tracing
+from worker.api import schemas, watching
+from worker.api.accounts import Accounts
 from worker.api.openapi import BATCH_BODY, TRACK_BODY, TRACKER_PATH, answer, problems
 from worker.api.problems import Problem, problem_of
-from worker.api.routing import RawRoute, json_answer, page_answer, router, service_of
+from worker.api.routing import (
+    RawRoute,
+    json_answer,
+    may_only_read,
+    page_answer,
+    router,
+    service_of,
+    shown_to,
+)
 from worker.errors import ConfigurationError, UnavailableError
 from worker.model import JsonObject
 from worker.requests import TrackRequest, parse
 from worker.service import Outcome, Tracked
+from worker.status import Status
 
 READY_WITHIN_S = 3.0
 """Whoever asks whether we are ready asks often, and does not wait long for the answer."""
@@ -25,6 +35,11 @@ READY_WITHIN_S = 3.0
 busy = router("trackers", RawRoute)
 trackers = router("trackers")
 status = router("status")
+
+
+def _status(request: Request) -> Status:
+    found: Status = request.app.state.status
+    return found
 
 
 # --- trackers -----------------------------------------------------------------------------------
@@ -50,7 +65,9 @@ async def track(request: Request) -> Response:
     account = request.path_params["account"]
     generation_id = request.path_params["generation_id"]
     wanted = parse(TrackRequest, await request.body() or b"{}")
-    tracked = await service_of(request).track(account, generation_id, wanted)
+    tracked = await service_of(request).track(
+        account, generation_id, wanted, traceparent=_traceparent(request)
+    )
     shape = shapes.tracker_shape(tracked.tracker)
     if not tracked.created:
         return json_answer(shape)
@@ -69,9 +86,13 @@ async def track(request: Request) -> Response:
 async def track_many(request: Request) -> Response:
     """Track many in one call. Each item has an outcome of its own; a bad one harms no other."""
     items = parse(schemas.LooseBatch, await request.body()).trackers
-    outcomes = await service_of(request).track_many(items)
+    outcomes = await service_of(request).track_many(items, traceparent=_traceparent(request))
     results = [_result(item, each) for item, each in zip(items, outcomes, strict=True)]
     return json_answer({"results": results})
+
+
+def _traceparent(request: Request) -> str | None:
+    return tracing.accepted(request.headers.get("traceparent"))
 
 
 def _result(item: object, outcome: Outcome) -> JsonObject:
@@ -104,10 +125,11 @@ async def get_tracker(
     """Get it as it stands, or as soon as it is over, or with what the provider says now."""
     service = service_of(request)
     if query.fresh:
-        if getattr(request.state, READ_ONLY, False):
+        if may_only_read(request):
             return Problem(403, "fresh: this key may only read; leave fresh out.").response()
         await service.fresh(account, generation_id)
-    return json_answer(shapes.tracker_shape(await service.wait(account, generation_id, query.wait)))
+    tracker = await service.wait(account, generation_id, query.wait)
+    return json_answer(shown_to(request, shapes.tracker_shape(tracker)))
 
 
 @trackers.get(
@@ -119,7 +141,8 @@ async def list_trackers(
     request: Request, query: Annotated[schemas.TrackersQuery, Query()]
 ) -> Response:
     """List them, newest first. A page may hold fewer than `limit`; `next_cursor` tells the end."""
-    return page_answer(await service_of(request).list_trackers(**query.model_dump()))
+    page = await service_of(request).list_trackers(**query.model_dump())
+    return page_answer(page, partial(shown_to, request))
 
 
 @trackers.delete(
@@ -162,16 +185,17 @@ async def timeline(request: Request, account: str, generation_id: str) -> Respon
 # --- how it is doing ----------------------------------------------------------------------------
 
 
-@status.get("/v1/stats", summary="Figures", responses={200: answer(schemas.Stats)})
+@status.get("/v1/stats", summary="Figures", responses={200: answer(watching.Stats)})
 async def stats(request: Request) -> Response:
     """Count trackers and deliveries by state, and say how late the work is."""
-    return json_answer(await service_of(request).stats())
+    figures = await _status(request).stats()
+    return json_answer({**figures, "may_write": not may_only_read(request)})
 
 
-@status.get("/v1/accounts", summary="Accounts", responses={200: answer(schemas.Accounts)})
+@status.get("/v1/accounts", summary="Accounts", responses={200: answer(Accounts)})
 async def accounts(request: Request) -> Response:
     """Tell how each account is doing."""
-    return json_answer({"items": await service_of(request).accounts()})
+    return json_answer({"items": await _status(request).accounts()})
 
 
 @status.get("/healthz", summary="Alive?", responses={200: answer(schemas.Alive)})
@@ -189,12 +213,12 @@ async def healthz() -> Response:
     },
 )
 async def readyz(request: Request) -> Response:
-    """Say whether the work can be done. Warnings (rejected credentials) do not stand in the way."""
-    service, warnings, found = service_of(request), list[str](), list[str]()
+    """Say whether the work can be done. Warnings (rejected credentials, say) are no obstacle."""
+    asked, warnings, found = _status(request), list[str](), list[str]()
     try:
         async with asyncio.timeout(READY_WITHIN_S):
-            await service.check()
-            warnings = await service.troubles()
+            await asked.check()
+            warnings = await asked.warnings()
     except (ConfigurationError, UnavailableError) as error:
         found = [str(error)]
     except TimeoutError:

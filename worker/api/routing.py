@@ -9,8 +9,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import to_json
 
+from worker.api.gate import READ_ONLY
+from worker.model import JsonObject
 from worker.paging import Page
 from worker.service import Service
+
+HIDDEN = "***"
 
 
 class RawRoute(APIRoute):
@@ -34,6 +38,21 @@ def service_of(request: Request) -> Service:
     return service
 
 
+def may_only_read(request: Request) -> bool:
+    """Say whether this came with a read-only key."""
+    return bool(getattr(request.state, READ_ONLY, False))
+
+
+def shown_to(request: Request, shape: JsonObject) -> JsonObject:
+    """Show a tracker or an endpoint: to a read-only key the values of its headers are not shown.
+
+    They are for the receiver, and often let whoever has them in there.
+    """
+    if not may_only_read(request):
+        return shape
+    return shape | {"headers": dict.fromkeys(shape["headers"], HIDDEN)}
+
+
 def json_answer(
     content: object, status_code: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
@@ -41,6 +60,8 @@ def json_answer(
     return Response(to_json(content), status_code, headers, media_type="application/json")
 
 
-def page_answer(page: Page) -> Response:
+def page_answer(
+    page: Page, show: Callable[[JsonObject], JsonObject] = lambda item: item
+) -> Response:
     """Answer with a part of a list."""
-    return json_answer({"items": page.items, "next_cursor": page.next_cursor})
+    return json_answer({"items": list(map(show, page.items)), "next_cursor": page.next_cursor})

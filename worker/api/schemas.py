@@ -12,7 +12,6 @@ from worker.model import (
     DeliveryState,
     EndpointEvent,
     EventType,
-    HealthReason,
     JsonObject,
     Reason,
     State,
@@ -29,16 +28,18 @@ NextCursor = Annotated[str | None, Field(description="Leads to what is older; nu
 # --- what may be asked for ----------------------------------------------------------------------
 
 
-class _Query(BaseModel):
+class Query(BaseModel):
+    """What may be asked for in an address: nothing else is."""
+
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class _PageQuery(_Query):
+class _PageQuery(Query):
     limit: Limit = 100
     cursor: Cursor = None
 
 
-class TrackerQuery(_Query):
+class TrackerQuery(Query):
     """How to get one tracker."""
 
     wait: float = Field(
@@ -110,13 +111,19 @@ class Tracker(Answer):
     provider_state: str | None = Field(description="The provider's own word, as it is.")
     model: str | None
     type: str | None
+    progress: float | None = Field(description="From 0 to 1, while it runs, if the provider says.")
     assets: dict[str, str] = Field(description="URLs by name. They expire: ask with fresh=true.")
+    assets_expire_at: datetime | None = Field(description="If the provider promises so long.")
     failure_reason: str | None
+    failure_code: str | None = Field(description="The provider's code for it, if it has codes.")
+    retryable: bool | None = Field(
+        description="Whether the same request may succeed; null if the provider does not say."
+    )
     callback_url: str | None
     endpoint: str | None
     events: list[EventType]
     metadata: JsonObject
-    headers: dict[str, str]
+    headers: dict[str, str] = Field(description="To a read-only key each value is ***.")
     deadline_s: float
     polls: int = Field(description="Looks that covered it.")
     poll_errors: int = Field(description="Those that gave nothing to go by.")
@@ -221,7 +228,7 @@ class Endpoint(Answer):
     events: list[EventType | EndpointEvent] = Field(
         description="It gets these alone; empty: whatever its trackers ask for."
     )
-    headers: dict[str, str]
+    headers: dict[str, str] = Field(description="To a read-only key each value is ***.")
     enabled: bool
     disabled_reason: str | None
     secrets: int = Field(description="How many sign for it; 0: the deployment's own does.")
@@ -249,46 +256,10 @@ class Recovered(Answer):
     recovered: int = Field(description="How many deliveries are owed again.")
 
 
-class Health(Answer):
-    """How an account is doing."""
-
-    ok: bool
-    reason: HealthReason | None = Field(description="Why its looks are held.")
-    detail: str | None
-    errors_in_a_row: int
-    held_until: datetime | None
-
-
-class Account(Answer):
-    """One configured use of a provider."""
-
-    name: str
-    provider: str
-    base_url: str
-    polls_per_second: float
-    deadline_s: float
-    health: Health
-
-
-class Accounts(Answer):
-    """All accounts."""
-
-    items: list[Account]
-
-
 class Timeline(Answer):
     """What happened to a tracker, oldest first: the newest 200 lines."""
 
     items: list[Entry]
-
-
-class Stats(Answer):
-    """The figures of the queue."""
-
-    trackers: dict[State, int]
-    deliveries: dict[DeliveryState, int]
-    lag_s: float = Field(description="For how long the oldest due work has been due.")
-    troubles: list[str] = Field(description="What needs somebody's attention.")
 
 
 class Readiness(Answer):
@@ -315,7 +286,10 @@ class EventData(Answer):
     reason: Reason | None
     provider_state: str | None
     assets: dict[str, str]
+    assets_expire_at: datetime | None
     failure_reason: str | None
+    failure_code: str | None
+    retryable: bool | None
     metadata: JsonObject = Field(description="What was handed over when tracking began.")
     tracked_at: datetime
     seen_at: datetime | None

@@ -131,6 +131,7 @@ class Egress:
                 return
             # It was closed while it was idle, which nobody could know: what was sent may have been
             # received, but that goes for every attempt without an answer, and they are repeated.
+        heard.doing = "looking up the host"
         ips = await self._judged(address)
         heard.doing = "connecting"
         await self._converse(await self._dial(address, ips), address, request, heard)

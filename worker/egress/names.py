@@ -14,6 +14,7 @@ from worker.egress.words import OwnTroubleError
 LOOKUPS = 256  # at once; each has a thread
 ZONE_LOOKUPS = 32  # at once for names of one zone, which share their name servers
 TURN_S = 5.0  # so long may a look-up wait for a thread
+_SUFFIXES = {"ac", "co", "com", "edu", "gov", "net", "org"}  # co.uk, com.br: for everybody
 
 
 class Names:
@@ -21,7 +22,8 @@ class Names:
 
     getaddrinfo cannot be cancelled: with a dead name server it holds its thread for half a minute,
     long after the attempt is over. So a name may hold one thread at most, a zone (its last two
-    labels tell it well enough) a few, and none of the event loop's.
+    labels tell it well enough, or three under co.uk and the like) a few, and none of the event
+    loop's.
     """
 
     def __init__(self) -> None:
@@ -52,7 +54,9 @@ class Names:
 
     def _zone_of(self, host: str) -> asyncio.Semaphore:
         labels = host.split(".")
-        return self._zones.setdefault(".".join(labels[-2:]), asyncio.Semaphore(ZONE_LOOKUPS))
+        is_shared = len(labels[-1]) == 2 and labels[-2:][0] in _SUFFIXES  # noqa: PLR2004 - a country
+        zone = ".".join(labels[-3 if is_shared else -2 :])
+        return self._zones.setdefault(zone, asyncio.Semaphore(ZONE_LOOKUPS))
 
     async def _turn(self, zone: asyncio.Semaphore) -> None:
         await zone.acquire()
@@ -72,7 +76,11 @@ class Names:
 
     def _start(self, host: str, zone: asyncio.Semaphore) -> None:
         loop = asyncio.get_running_loop()
-        pending = loop.run_in_executor(self._threads, _getaddrinfo, host)
+        try:
+            pending = loop.run_in_executor(self._threads, _getaddrinfo, host)
+        except RuntimeError as failure:  # the system gives this process no more threads
+            self._end_turn(zone)
+            raise OwnTroubleError(failure) from failure
         self._pending[host] = pending
         pending.add_done_callback(functools.partial(self._ended, host, zone))
 

@@ -29,7 +29,7 @@ _POST = h11.Request(method="POST", target="/", headers=[("host", "x"), ("content
 class Heard:
     """What an attempt has come to so far; it survives the attempt's end, however that comes."""
 
-    doing: str = "looking up the host"
+    doing: str = "preparing the request"
     status: int | None = None
     retry_after: str | None = None
     body: bytes = b""

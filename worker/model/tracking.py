@@ -1,19 +1,13 @@
-"""The words of Dreamhook as types: trackers, answers, verdicts, events, deliveries.
-
-Values only: nothing here reads a clock, rolls a die or talks to anyone. Instants are integers,
-milliseconds since the Unix epoch (`…_at`); durations are floats, seconds (`…_s`).
-"""
+"""Words of tracking: what a provider answers, accounts, trackers, verdicts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, TypeAlias
 
-JsonObject: TypeAlias = dict[str, Any]
+from worker.model.common import JsonObject
 
 
 class State(StrEnum):
@@ -42,13 +36,6 @@ class EventType(StrEnum):
     UPDATED = "generation.updated"
 
 
-class EndpointEvent(StrEnum):
-    """Events about an endpoint rather than a generation."""
-
-    DISABLED = "endpoint.disabled"
-    TEST = "endpoint.test"
-
-
 TERMINAL_EVENTS = (EventType.COMPLETED, EventType.FAILED, EventType.EXPIRED)
 DEFAULT_EVENTS = tuple(sorted(each.value for each in TERMINAL_EVENTS))
 
@@ -57,22 +44,6 @@ EVENT_OF_STATE = {
     State.FAILED: EventType.FAILED,
     State.EXPIRED: EventType.EXPIRED,
 }
-
-
-class DeliveryState(StrEnum):
-    """A delivery's state; all but `PENDING` are final until someone asks for a replay."""
-
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    EXHAUSTED = "exhausted"
-    DISCARDED = "discarded"
-
-
-class DeliveryReason(StrEnum):
-    """Why a delivery is exhausted."""
-
-    ATTEMPTS = "attempts"
-    ENDPOINT_DISABLED = "endpoint_disabled"
 
 
 class Progress(StrEnum):
@@ -88,16 +59,31 @@ class Progress(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The provider showed the generation."""
+    """The provider showed the generation.
+
+    `queued`: it runs in our sense of the word, but its work has not begun. `fraction` is how much
+    of it is done, from 0 to 1. `kind` is what its duration depends on, the most telling first.
+    `answered_at` is when it was shown, by the provider's own clock. `asset_lifetime_s` is how long
+    the provider says that the URLs are good for. `retryable`: the same request again may succeed;
+    None if nobody knows.
+    """
 
     progress: Progress
     provider_state: str
+    queued: bool = False
     model: str | None = None
     type: str | None = None
     assets: Mapping[str, str] = field(default_factory=dict)
     failure_reason: str | None = None
+    failure_code: str | None = None
+    retryable: bool | None = None
+    fraction: float | None = None
+    asset_lifetime_s: float | None = None
     created_at: int | None = None
+    answered_at: int | None = None
+    kind: tuple[str, ...] = ()
     generation: JsonObject = field(default_factory=dict)
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +91,19 @@ class Missing:
     """404: the provider does not know the ID (or says so)."""
 
     detail: str
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """401 or 403: the provider does not accept the account's credentials."""
+    """401 or 403: the provider does not accept the account's credentials.
+
+    Unless it is `of_account` it may mean this generation alone, which belongs to somebody else.
+    """
 
     detail: str
+    of_account: bool = True
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +112,7 @@ class Throttled:
 
     detail: str
     retry_after_s: float | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +121,7 @@ class Trouble:
 
     detail: str
     retry_after_s: float | None = None
+    request_id: str | None = None
 
 
 Answer: TypeAlias = Seen | Missing | Refused | Throttled | Trouble
@@ -149,7 +143,8 @@ class Health:
     """How an account is doing. `streak` counts the answers in a row that gave `reason`.
 
     `version` rises with every change; an answer to a look that was claimed under an older version
-    says nothing new and is ignored.
+    says nothing new and is ignored. `slowed_until` is when its rate will be the configured one
+    again. `suspect` is the generation that alone was refused so far.
     """
 
     reason: HealthReason | None = None
@@ -157,17 +152,23 @@ class Health:
     held_until: int = 0
     detail: str | None = None
     version: int = 0
+    slowed_until: int = 0
+    suspect: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One configured use of a provider. `api_key` never appears in its repr."""
+    """One configured use of a provider. `api_key` never appears in its repr.
+
+    `poll_patience` is the price of a look: the seconds of delay that one request is worth.
+    """
 
     name: str
     provider: str
     api_key: str = field(repr=False)
     base_url: str
     polls_per_second: float = 5.0
+    poll_patience: float = 0.3
 
 
 # --- trackers -----------------------------------------------------------------------------------
@@ -191,7 +192,13 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracker:
-    """Our durable promise to watch one generation to its end."""
+    """Our durable promise to watch one generation to its end.
+
+    `born_at` is when the generation began, on our clock (None: when it was tracked). Of the looks
+    that showed it before its end, `entered_at` is the first and `seen_at` the last, `queued_at` the
+    last that showed it queued, `running_at` the first after that. `traceparent` came with the
+    request to track, and goes with its webhooks.
+    """
 
     account: str
     generation_id: str
@@ -205,7 +212,11 @@ class Tracker:
     model: str | None = None
     type: str | None = None
     assets: Mapping[str, str] = field(default_factory=dict)
+    assets_expire_at: int | None = None
     failure_reason: str | None = None
+    failure_code: str | None = None
+    retryable: bool | None = None
+    fraction: float | None = None
     polls: int = 0
     poll_errors: int = 0
     last_error: str | None = None
@@ -215,8 +226,14 @@ class Tracker:
     looked_at: int | None = None
     seen_at: int | None = None
     created_at: int | None = None
+    born_at: int | None = None
+    entered_at: int | None = None
+    queued_at: int | None = None
+    running_at: int | None = None
+    kind: tuple[str, ...] = ()
     finished_at: int | None = None
     next_poll_at: int | None = None
+    traceparent: str | None = None
     generation: JsonObject | None = None
     seq: int = 0
     fence: int = 0
@@ -257,142 +274,3 @@ class Finish:
 
 
 Verdict: TypeAlias = Wait | BackOff | Finish
-
-
-# --- endpoints ----------------------------------------------------------------------------------
-
-
-class DisabledReason(StrEnum):
-    """Why an endpoint is off."""
-
-    GONE = "it answered 410 Gone"
-    FAILING = "nothing but failures for five days"
-    ASKED = "it was switched off"
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A signing secret. `until` is when it stops signing; None for the newest."""
-
-    text: str = field(repr=False)
-    until: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """A named receiver. `secrets` are the newest first; none: the deployment's own secret signs.
-
-    `failing_since` is when the first of its attempts failed after which none succeeded.
-    """
-
-    name: str
-    url: str
-    events: tuple[str, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    concurrency: int = 8
-    refresh_assets: bool = False
-    enabled: bool = True
-    disabled_reason: str | None = None
-    failing_since: int | None = None
-    secrets: tuple[Secret, ...] = ()
-    seq: int = 0
-
-
-# --- deliveries ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replied:
-    """The receiver answered with complete headers."""
-
-    status: int
-    duration_ms: int
-    retry_after: str | None = None
-    response: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unanswered:
-    """No complete answer: `error` says what happened, in words fit for the receiver's owner."""
-
-    error: str
-    duration_ms: int
-
-
-Reply: TypeAlias = Replied | Unanswered
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One HTTP POST of a delivery."""
-
-    at: int
-    duration_ms: int
-    status: int | None = None
-    error: str | None = None
-    response: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """One event owed to one endpoint. `tries` counts the attempts since birth or replay."""
-
-    id: str
-    event_id: str
-    type: str
-    account: str
-    generation_id: str
-    endpoint: str
-    url: str
-    state: DeliveryState
-    created_at: int
-    reason: DeliveryReason | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    next_attempt_at: int | None = None
-    finished_at: int | None = None
-    tries: int = 0
-    attempts: tuple[Attempt, ...] = ()
-    seq: int = 0
-    fence: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewEvent:
-    """An event to be born with a settle, and the delivery owed for it, if any."""
-
-    id: str
-    type: str
-    body: bytes
-    delivery: Delivery | None = None
-    lane: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """The receiver has taken it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryAt:
-    """It did not; try again at `at`."""
-
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Exhausted:
-    """It did not, and nothing more is tried unless someone asks."""
-
-    reason: DeliveryReason
-
-
-DeliveryVerdict: TypeAlias = Delivered | RetryAt | Exhausted
-
-
-@lru_cache(maxsize=1024)  # what begins together shows the same few instants a thousand times
-def rfc3339(at: int | None) -> str | None:
-    """Write an instant as RFC 3339 in UTC with milliseconds; None stays None."""
-    if at is None:
-        return None
-    moment = datetime.fromtimestamp(at / 1000, tz=UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

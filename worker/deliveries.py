@@ -1,0 +1,67 @@
+"""What a caller may ask about deliveries: what is owed, and what became of it."""
+
+from __future__ import annotations
+
+from worker import shapes
+from worker.errors import NotFoundError
+from worker.model import Delivery, DeliveryState, JsonObject
+from worker.paging import Page, page_of
+from worker.store import Store, redis_may_be_away
+
+
+class Deliveries:
+    """The use cases. Each raises `UnavailableError` while Redis is away.
+
+    Args:
+        store: the state.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @redis_may_be_away
+    async def list_deliveries(
+        self,
+        *,
+        state: DeliveryState | None = None,
+        account: str | None = None,
+        generation_id: str | None = None,
+        endpoint: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """List deliveries.
+
+        Raises:
+            InvalidInputError: the cursor is not one of ours.
+        """
+        states = [state] if state else list(DeliveryState)
+
+        async def read(before: int | None, count: int) -> tuple[int | None, list[Delivery]]:
+            ids = await self._store.deliveries.ids(states, before=before, limit=count)
+            found = await self._store.deliveries.get_many([name for _, name in ids])
+            return (ids[-1][0] if len(ids) == count else None), found
+
+        return await page_of(
+            read,
+            fits=lambda each: (
+                account in {None, each.account}
+                and generation_id in {None, each.generation_id}
+                and endpoint in {None, each.endpoint}
+            ),
+            show=shapes.delivery_shape,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    @redis_may_be_away
+    async def get(self, delivery_id: str) -> JsonObject:
+        """Get a delivery with its attempts.
+
+        Raises:
+            NotFoundError: there is none, or it is no longer kept.
+        """
+        found = await self._store.deliveries.get_many([delivery_id])
+        if not found:
+            raise NotFoundError(f"There is no delivery {delivery_id!r}, or no longer.")
+        return shapes.delivery_shape(found[0])
