@@ -14,7 +14,7 @@ demo: $(VENV)/.run ## See it work: three generations, three webhooks, then it st
 	@$(BIN)/dreamhook demo $(if $(ONCE),--once)
 
 test: $(VENV)/.dev ## Run the tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev ## Check style, types and the import rule
 	$(BIN)/ruff check .

@@ -32,6 +32,8 @@ from worker.wiring import opened
 MEDIAN_S, SIGMA, EARLY = 28.0, 0.18, 0.03
 PAUSE_S = 3.0
 DRAIN_S = 60.0
+START_S = 5.0
+"""After so long whatever watches is up: what CPU it has used by then is not counted."""
 
 SDK = """
 import asyncio, sys, time, lumaai
@@ -164,10 +166,12 @@ async def ours(in_flight: int, seconds: float, patience: float) -> Run:
                     if tracked.must_start:
                         await deployment.start("poll:luma")
 
+                await asyncio.sleep(START_S)
+                idle_s = rig.cpu_s(worker.pid) + rig.cpu_s(redis.pid)
                 await lives(run, in_flight, seconds, base, begin)
                 await _all_seen(run, deployment.store)
                 run.requests = await requests(base)
-                run.cpu_s = rig.cpu_s(worker.pid) + rig.cpu_s(redis.pid)
+                run.cpu_s = rig.cpu_s(worker.pid) + rig.cpu_s(redis.pid) - idle_s
     return run
 
 
@@ -207,12 +211,15 @@ async def rival(code: str, in_flight: int, seconds: float) -> Run:
                 run.seen[name.decode()] = float(at)
 
         hearing = asyncio.create_task(hear())
+        await asyncio.sleep(START_S)
+        watchers = [child.pid, redis.pid] if code is ARQ else [child.pid]
+        idle_s = sum(map(rig.cpu_s, watchers))
         await lives(run, in_flight, seconds, base, begin)
         async with asyncio.timeout(DRAIN_S):
             while len(run.seen) < len(run.ends):  # noqa: ASYNC110 - counted by what comes in
                 await asyncio.sleep(0.2)
         run.requests = await requests(base)
-        run.cpu_s = rig.cpu_s(child.pid) + (rig.cpu_s(redis.pid) if code is ARQ else 0.0)
+        run.cpu_s = sum(map(rig.cpu_s, watchers)) - idle_s
         child.kill()
         await child.wait()
         await hearing

@@ -33,14 +33,14 @@ def test_a_stranger_has_no_more_however_often_it_asks() -> None:
 
 def test_who_answers_late_has_what_an_endpoint_may_have_while_others_leave_it() -> None:
     places = Attempts()
-    places.answered("post:slow", SLOW_MS)
+    places.answered("post:slow", SLOW_MS, at=1)
     assert places.take("post:slow", 64) == 64
 
 
 @given(hung=st.integers(0, 20_000))
 def test_however_many_hang_there_is_room_for_those_that_answer(hung: int) -> None:
     places = Attempts()
-    places.answered("post:healthy", QUICK_MS)
+    places.answered("post:healthy", QUICK_MS, at=1)
     for n in range(min(hung, 5_000)):
         places.take(f"post:hung-{n}", 8)
     assert places.take("post:healthy", 64) == 64
@@ -51,12 +51,12 @@ def test_a_thousand_that_hang_or_dawdle_leave_room_for_strangers_and_for_the_qui
     *, is_slow: bool
 ) -> None:
     places = Attempts()
-    places.answered("post:healthy", QUICK_MS)
+    places.answered("post:healthy", QUICK_MS, at=1)
     held = dict.fromkeys((f"post:{n}" for n in range(1_000)), 0)
     for lane in [*held] * 9:  # each takes what it can get, and when that has ended does so again
         places.give_back(lane, held[lane])
         if is_slow:
-            places.answered(lane, SLOW_MS)
+            places.answered(lane, SLOW_MS, at=1)
         held[lane] = places.take(lane, 64)
     assert places.take("post:new", 8) >= 1
     assert places.take("post:healthy", 64) == 64
@@ -64,17 +64,25 @@ def test_a_thousand_that_hang_or_dawdle_leave_room_for_strangers_and_for_the_qui
 
 def test_who_no_longer_answers_is_a_stranger_again() -> None:
     places = Attempts()
-    places.answered("post:one", QUICK_MS)
+    places.answered("post:one", QUICK_MS, at=1)
     assert places.take("post:one", 64) == 64
     places.give_back("post:one", 64)
-    places.hung("post:one")
+    places.hung("post:one", since=2)
     assert places.take("post:one", 64) < 64
+
+
+def test_one_that_hangs_says_nothing_of_a_lane_that_has_answered_meanwhile() -> None:
+    """Many endpoints may have one origin, and some of them hang."""
+    places = Attempts()
+    places.answered("post:one", QUICK_MS, at=2)
+    places.hung("post:one", since=1)
+    assert places.take("post:one", 64) == 64
 
 
 @pytest.mark.parametrize("lane", ["post:quick", "post:stranger"])
 def test_places_that_are_given_back_can_be_taken_again(lane: str) -> None:
     places = Attempts()
-    places.answered("post:quick", QUICK_MS)
+    places.answered("post:quick", QUICK_MS, at=1)
     had = places.take(lane, attempts.PLACES)
     assert places.take(lane, 1) == 0
     places.give_back(lane, 1)
@@ -86,7 +94,7 @@ def test_places_that_are_given_back_can_be_taken_again(lane: str) -> None:
 def test_only_so_many_lanes_are_remembered() -> None:
     places = Attempts()
     for n in range(attempts.REMEMBERED + 1):
-        places.answered(f"post:{n}", QUICK_MS)
+        places.answered(f"post:{n}", QUICK_MS, at=1)
     assert places.take("post:0", 64) < 64
     assert places.take("post:1", 64) == 64
 

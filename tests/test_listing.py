@@ -174,6 +174,12 @@ def test_a_page_smaller_than_asked_teaches_the_cap_until_it_is_forgotten() -> No
     assert the(choose(listing, wanted, now=NOW + DOUBT_MS, page=PAGE)).limit == 100
 
 
+def test_only_a_first_page_that_is_short_and_shows_not_all_is_a_cap() -> None:
+    rows = [(each, row(NOW - n * 1000)) for n, each in enumerate(IDS[:30])]
+    assert told(page(*rows), *IDS[:60]).listing.cap == 30
+    assert told(page(*rows, offset=70), *IDS[:60]).listing.cap is None
+
+
 def test_a_short_list_is_no_cap() -> None:
     rows = [(each, row(NOW - n * 1000)) for n, each in enumerate(IDS[:30])]
     assert told(page(*rows), *IDS[:30]).listing.cap is None

@@ -275,3 +275,19 @@ def test_the_best_page_is_the_best_of_all_that_show_the_leader(
     assert left <= leader <= right
     assert rows[right].rank - rows[left].rank < limit
     assert worth == max(worths) == sum(row.delay for row in rows[left : right + 1])
+
+
+@pytest.mark.parametrize("age", [300.0, 1000.0, 1500.0, 1900.0, 86_400.0])
+def test_one_that_hangs_in_a_kind_that_is_known_well_is_looked_at_rarely(age: float) -> None:
+    curve = ANYTHING
+    for _ in ("model", "type", "resolution", "length"):
+        curve = Durations().observe([[Lifetime(29.0, 31.0)]] * 500, curve).curve(curve)
+    outlook = Outlook(curve, (0.0,), age)
+
+    gaps = [outlook.next_gap(price) for price in (0.01, 0.1, 1.0, 10.0)]
+
+    assert gaps == sorted(gaps)
+    assert gaps[0] > 0.5
+    assert gaps[-1] <= LONGEST_GAP_S
+    delays = [outlook.delay(gap) for gap in (1.0, 5.0, 20.0, 60.0)]
+    assert delays == pytest.approx(sorted(delays), abs=0.001)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from worker import running
+from worker import running, telemetry
 from worker.config import AccountSettings, Settings
 from worker.embedded import EmbeddedRedis
 from worker.simulator import Outcome, Script, World, create_app
@@ -18,6 +18,7 @@ from worker.simulator import running as simulated
 async def test_a_deployment_tells_what_it_does_and_stops_though_somebody_listens(
     tmp_path: Path,
 ) -> None:
+    telemetry.take_counts()  # what other tests have counted in this process
     world, stop, url = World(), asyncio.Event(), asyncio.get_running_loop().create_future()
     script = Script(id="g-1", queued_s=0, dreaming_s=0, outcome=Outcome.COMPLETED)
     name = world.create(generation_type="video", model="ray-2", request={}, script=script).id

@@ -1,9 +1,9 @@
 """How many attempts a process has under way, and how many more each lane may begin.
 
 Each attempt is an open connection, and one to a receiver that hangs holds its place for as long as
-an attempt may take. So that a thousand that hang, or dawdle, cannot have all places, whoever has not
-answered soon may hold a share of what is free, and never the last places: the more of them there
-are the less each has, and there is always some left for the next.
+an attempt may take. So that a thousand that hang, or dawdle, cannot have all places, whoever does
+not answer soon may hold a share of what is free, and never the last places: the more of them there
+are the less each has, and some are left for the next.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Attempts:
     def __init__(self) -> None:
         self._free = PLACES
         self._held: Counter[str] = Counter()
-        self._paces: OrderedDict[str, Pace] = OrderedDict()
+        self._answers: OrderedDict[str, tuple[Pace, float]] = OrderedDict()
 
     def take(self, lane: str, wanted: int) -> int:
         """Take up to `wanted` places for a lane; returns how many it got."""
-        pace = self._paces.get(lane, Pace.STRANGER)
+        pace, _ = self._answers.get(lane, (Pace.STRANGER, 0.0))
         held = 0 if pace is Pace.QUICK else self._held[lane]
         taken = max(0, min(wanted, share(self._free, pace) - held))
         self._move(lane, taken)
@@ -57,16 +57,18 @@ class Attempts:
         """Let others have so many of a lane's places."""
         self._move(lane, -places)
 
-    def answered(self, lane: str, duration_ms: int) -> None:
-        """Note that the receiver of a lane has answered, and how long that took."""
-        self._paces[lane] = Pace.QUICK if duration_ms < QUICK_MS else Pace.SLOW
-        self._paces.move_to_end(lane)
-        if len(self._paces) > REMEMBERED:
-            self._paces.popitem(last=False)
+    def answered(self, lane: str, duration_ms: int, *, at: float) -> None:
+        """Note that the receiver of a lane has answered, when, and how long that took."""
+        self._answers[lane] = Pace.QUICK if duration_ms < QUICK_MS else Pace.SLOW, at
+        self._answers.move_to_end(lane)
+        if len(self._answers) > REMEMBERED:
+            self._answers.popitem(last=False)
 
-    def hung(self, lane: str) -> None:
-        """Note that it has not."""
-        self._paces.pop(lane, None)
+    def hung(self, lane: str, *, since: float) -> None:
+        """Note that it has not, unless it has answered another attempt meanwhile."""
+        _, at = self._answers.get(lane, (Pace.STRANGER, 0.0))
+        if at < since:
+            self._answers.pop(lane, None)
 
     def _move(self, lane: str, places: int) -> None:
         self._free -= places

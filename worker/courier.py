@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -110,12 +111,13 @@ class Courier:
     async def _placed_attempt(
         self, lane: str, claimed: ClaimedDelivery, health: Health, clock: Clock
     ) -> None:
+        began = time.monotonic()
         try:
             reply = await self._attempt(claimed, health, clock)
             if isinstance(reply, Replied):
-                self._attempts.answered(lane, reply.duration_ms)
+                self._attempts.answered(lane, reply.duration_ms, at=time.monotonic())
             else:
-                self._attempts.hung(lane)
+                self._attempts.hung(lane, since=began)
         finally:
             self._attempts.give_back(lane, 1)
 
@@ -169,24 +171,27 @@ class Courier:
             failing=made.failing,
             off=off,
         )
-        if switched_off:
-            await self.settle_switched_off()
+        if off and switched_off:
+            await self._see_to(endpoint.name, off.event.id)
 
     async def settle_switched_off(self) -> None:
         """Release what endpoints are owed that were switched off, and tell those who asked to know.
 
-        Whoever switched one off does so at once; the sweep does it for those that died before.
+        The sweep does so for those that switched one off and died before they had done it.
         """
         for name, event_id in await self._store.endpoints.switched_off():
-            await self._store.endpoints.release(name)
-            for watcher in await self._store.endpoints.watchers() if event_id else ():
-                if watcher.name != name:
-                    now = await self._store.now()
-                    owed, lane = events.owed_notice(event_id, EndpointEvent.DISABLED, watcher, now)
-                    must_start = await self._store.endpoints.owe(owed, lane)
-                    if must_start:
-                        await self._start(must_start)
-            await self._store.endpoints.settled(name, event_id)
+            await self._see_to(name, event_id)
+
+    async def _see_to(self, name: str, event_id: str) -> None:
+        await self._store.endpoints.release(name)
+        for watcher in await self._store.endpoints.watchers() if event_id else ():
+            if watcher.name != name:
+                now = await self._store.now()
+                owed, lane = events.owed_notice(event_id, EndpointEvent.DISABLED, watcher, now)
+                must_start = await self._store.endpoints.owe(owed, lane)
+                if must_start:
+                    await self._start(must_start)
+        await self._store.endpoints.settled(name, event_id)
 
 
 def settled(delivery: Delivery, verdict: DeliveryVerdict, *, now: int) -> Delivery:

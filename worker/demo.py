@@ -245,7 +245,8 @@ The dashboard is at [bold]{api}[/bold], the reference of the API at {api}/docs. 
 
   .venv/bin/dreamhook list
   curl -s {api}/v1/trackers/luma/{name}/timeline
-  curl -s -X POST {luma}/_simulator/generations --json '{FOLLOW_UP}' &&
+  curl -s {luma}/_simulator/generations -H 'Content-Type: application/json' \\
+    -d '{FOLLOW_UP}' &&
     .venv/bin/dreamhook track dream-1 --callback-url {stage.receiver_url} --wait
 """)
     if api != ClientSettings().url:

@@ -31,6 +31,9 @@ PRIOR_WEIGHT = 3.0
 """The prior counts as so many generations."""
 PRIOR_SHARE = 0.002
 """The prior keeps this share of the curve for ever: what was never seen remains possible."""
+LEAST_SHARE = 1e-5
+"""No curve is below this share of `ANYTHING`: from a kind to its children the shares of the priors
+multiply, to less than the differences of integrals can resolve."""
 FAILING, FAILING_S = 0.05, 1.5
 """The share of runs that are expected to fail at once, and how soon, where nothing is known.
 
@@ -196,8 +199,10 @@ class Durations:
             gone = ended + PRIOR_WEIGHT * (before - after)
             s *= max(0.0, 1 - gone / (reached + PRIOR_WEIGHT * before))
             alive.append(s)
-        both = zip(alive, prior.alive, strict=True)
-        return Curve.through([s + PRIOR_SHARE * (p - s) for s, p in both])
+        all_three = zip(alive, prior.alive, ANYTHING.alive, strict=True)
+        return Curve.through(
+            [max(s + PRIOR_SHARE * (p - s), LEAST_SHARE * a) for s, p, a in all_three]
+        )
 
     def _after(self, guesses: Sequence[Lifetime], shape: Curve) -> Durations:
         load = _load_after(self.load, guesses, shape)

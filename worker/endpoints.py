@@ -177,9 +177,7 @@ class Endpoints:
         if not known.enabled:
             raise _is_off(known)
         now = await self._store.now()
-        failed = self._store.endpoints.failed(
-            name, since=since, until=now, step=RECOVERED_PER_STEP
-        )
+        failed = self._store.endpoints.failed(name, since=since, until=now, step=RECOVERED_PER_STEP)
         async for some in failed:
             found = await self._store.deliveries.get_many(some)
             before = await asyncio.gather(*(self._owed_again(each, now) for each in found))

@@ -29,7 +29,7 @@ IDLE_POLL_S = 0.5
 MAX_DRAINS = 1000
 """Drains that one worker runs at once; most of their time they wait for a provider or receiver."""
 
-JOB_TIMEOUT_S = 30.0
+JOB_TIMEOUT_S = 35.0
 """A drain's budget, plus the longest attempt it may have in hand at its end, plus some slack."""
 
 GRACE_S = 20.0

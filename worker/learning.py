@@ -257,15 +257,12 @@ def _taught(
     return Known(queue, known.run.observe(runs, before.run), ends, looks, now)
 
 
-def outlived(tracker: Tracker, expect: Kind) -> Observation | None:
+def outlived(tracker: Tracker, seen: Sighting, expect: Kind) -> Observation | None:
     """Tell what a tracker teaches that has lasted longer than nearly all of its kind, if it has.
 
     After that its `entered_at` is its `seen_at`: nothing counts twice.
     """
-    seen = sighting(tracker)
-    if seen is None or not seen.outlives(expect):
-        return None
-    return Observation(kind=tracker.kind, sighting=seen)
+    return Observation(kind=tracker.kind, sighting=seen) if seen.outlives(expect) else None
 
 
 def observed(before: Tracker, *, now: int, over: bool) -> Observation | None:

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from worker import events, policy, shapes, telemetry
 from worker.learner import Learner
@@ -63,7 +63,7 @@ class _Batch:
     """Looks that showed nothing new, to be written together."""
 
     looks: list[tuple[Tracker, Entry]]
-    written: asyncio.Future[list[bool]]
+    written: asyncio.Task[list[bool]]
 
 
 class Looking:
@@ -91,6 +91,7 @@ class Looking:
         self._learner = learner
         self._start = start
         self._markets: dict[str, Market] = {}
+        self._fair_since: dict[str, int] = {}
         self._batches: dict[str, _Batch] = {}
 
     # --- when to look next ----------------------------------------------------------------------
@@ -109,7 +110,9 @@ class Looking:
             worth: the expected delays of all that it covers; None: of the leader alone.
         """
         account = leader.account
-        reached = await self.expected_delay(leader, now)
+        # What was due before we looked at all, or before a hold ended, was not late for the budget.
+        is_fair = (leader.next_poll_at or 0) >= self._fair_since.setdefault(account, now)
+        reached = await self.expected_delay(leader, now) if is_fair else None
         if reached is not None:
             market, base = self._markets.get(account, _FREE), self._accounts[account].poll_patience
             worth = reached if worth is None else worth
@@ -131,7 +134,9 @@ class Looking:
 
     async def look_on_time(self, tracker: Tracker, health: Health, clock: Clock) -> None:
         """Look at a generation in its turn: how late that is tells if the budget suffices."""
-        if not health.held_until:  # after a hold everything is late
+        if health.held_until:
+            self._fair_since[tracker.account] = clock.now()
+        else:
             await self.paid(tracker, now=clock.now())
         await self.look(tracker, health, clock)
 
@@ -166,7 +171,7 @@ class Looking:
             verdict = policy.judge(before, answer, look_at=look_at, now=now, jitter=jitter)
             after = policy.decided(after, verdict, now=now)
             if lesson is not None:
-                after = replace(after, entered_at=after.seen_at)
+                after = after.but(entered_at=after.seen_at)
         else:
             verdict = Finish(before.state, before.reason)
         health = _health_after(look, jitter)
@@ -192,17 +197,20 @@ class Looking:
         self, look: Look, after: Tracker, jitter: float
     ) -> tuple[int, Observation | None]:
         """Tell when to look again at what still runs, and what it teaches by that if anything."""
-        if not isinstance(look.answer, Seen) or look.answer.progress is not Progress.RUNNING:
+        seen = sighting(after)
+        is_running = isinstance(look.answer, Seen) and look.answer.progress is Progress.RUNNING
+        if seen is None or not is_running:
             return look.now, None
         expect = await self.expect(after)
         price = self.price(after.account, paged=look.paged)
-        return policy.next_look(after, expect, price, jitter=jitter), outlived(after, expect)
+        look_at = policy.next_look(seen, expect, price, now=look.now, jitter=jitter)
+        return look_at, outlived(after, seen, expect)
 
     async def end_unseen(self, tracker: Tracker, health: Health, clock: Clock) -> None:
         """End a tracker whose deadline has passed while its account cannot be asked."""
         verdict = Finish(State.EXPIRED, Reason.DEADLINE)
         after = policy.apply(tracker, None, verdict, now=clock.now())
-        after = replace(after, last_error=health.detail or after.last_error)
+        after = after.but(last_error=health.detail or after.last_error)
         lesson = _taught(tracker, after, clock.now())
         await self._settle(tracker, after, lesson=lesson, now=clock.now())
 
@@ -212,26 +220,17 @@ class Looking:
         """Write a look that showed nothing new, with all that come up before the script is sent."""
         batch = self._batches.get(after.account)
         if batch is None:
-            batch = _Batch([], asyncio.get_running_loop().create_future())
+            looks: list[tuple[Tracker, Entry]] = []
+            batch = _Batch(looks, asyncio.create_task(self._write(after.account, looks)))
             self._batches[after.account] = batch
         place = len(batch.looks)
         batch.looks.append((after, look))
-        if place == 0:
-            await self._write(after.account, batch)
-        return (await batch.written)[place]
+        # Shielded: a look that is cancelled takes no other with it.
+        return (await asyncio.shield(batch.written))[place]
 
-    async def _write(self, account: str, batch: _Batch) -> None:
-        try:
-            await asyncio.sleep(0)
-        finally:
-            self._batches.pop(account, None)
-        try:
-            written = await self._store.trackers.settle_waits(account, batch.looks)
-        except BaseException as error:
-            failure = error if isinstance(error, Exception) else asyncio.CancelledError()
-            batch.written.set_exception(failure)
-            raise
-        batch.written.set_result(written)
+    async def _write(self, account: str, looks: list[tuple[Tracker, Entry]]) -> list[bool]:
+        del self._batches[account]
+        return await self._store.trackers.settle_waits(account, looks)
 
     async def _settle(
         self,

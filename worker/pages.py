@@ -17,8 +17,9 @@ from worker import listing as listings
 from worker import policy, telemetry
 from worker.listing import Listing, Page, Reconciled, Wanted, Window
 from worker.looking import Look, Looking
-from worker.model import Health, Missing, Refused, Seen, Throttled, Tracker, Trouble
+from worker.model import Account, Health, Missing, Refused, Seen, Throttled, Tracker, Trouble
 from worker.providers.client import ProviderClient
+from worker.schedule import LONGEST_GAP_S
 from worker.store import ClaimedLooks, Store
 
 USABLE = 0.2
@@ -34,6 +35,17 @@ def first_look_s(patience: float) -> float:
     return min(max(2 * patience, FIRST_LOOK_S[0]), FIRST_LOOK_S[1])
 
 
+def _overdue_s(tracker: Tracker, now: int) -> float:
+    """Tell for how long a tracker has been later than any may be; below 0 if it is not.
+
+    A look at it is worth that much at least. What hangs, or was never seen, has no expected delay
+    that grows, and would wait for ever behind those that have.
+    """
+    due_at = tracker.next_poll_at or tracker.tracked_at
+    latest = min(due_at + policy.in_ms(LONGEST_GAP_S), tracker.deadline_at)
+    return (now - latest) / 1000
+
+
 @dataclass(slots=True)
 class _Known:
     """What this process remembers of an account's list, and whom it is to look at singly."""
@@ -47,14 +59,20 @@ class Pages:
 
     Args:
         store: where trackers are kept.
+        accounts: by name.
         clients: the accounts' provider clients, by name.
         looking: concludes looks.
     """
 
     def __init__(
-        self, store: Store, clients: Mapping[str, ProviderClient], looking: Looking
+        self,
+        store: Store,
+        accounts: Mapping[str, Account],
+        clients: Mapping[str, ProviderClient],
+        looking: Looking,
     ) -> None:
         self._store = store
+        self._patience = {name: each.poll_patience for name, each in accounts.items()}
         self._clients = clients
         self._looking = looking
         self._accounts: dict[str, _Known] = {}
@@ -103,7 +121,7 @@ class Pages:
             asked_for = n < claimed.due and (each.next_poll_at or 0) > now
             if gain is None or asked_for:
                 gain = self._looking.price(each.account) if n < claimed.due else 0.0
-            gains[each.generation_id] = gain
+            gains[each.generation_id] = max(gain, _overdue_s(each, now))
         return gains
 
     def _is_single(self, known: _Known, tracker: Tracker) -> bool:
@@ -151,7 +169,11 @@ class Pages:
         await self._conclude(claimed, told.seen, now, took_ms)
         left = [each for each in claimed.looks if each.generation_id not in told.seen]
         await self._release(claimed, left)
-        await self._store.trackers.keep_listing(account, listings.dump(told.listing))
+        # Where pages show nothing of ours, first looks need not wait for one.
+        soon = now + policy.in_ms(first_look_s(self._patience[account]))
+        await self._store.trackers.keep_listing(
+            account, listings.dump(told.listing), next_page_at=soon if told.seen else None
+        )
 
     async def _pay(
         self, claimed: ClaimedLooks, window: Window, gains: Mapping[str, float], now: int

@@ -32,8 +32,8 @@ from worker.model import (
     Verdict,
     Wait,
 )
-from worker.schedule import Kind, Outlook
-from worker.sightings import born, sighting
+from worker.schedule import Kind, Outlook, Sighting
+from worker.sightings import born
 
 # A 404 is believed when so many answers in a row said it, over at least so long.
 MISSING_LOOKS = 3
@@ -107,12 +107,9 @@ def judge(tracker: Tracker, answer: Answer, *, look_at: int, now: int, jitter: f
     return BackOff(min(at, tracker.deadline_at))
 
 
-def next_look(tracker: Tracker, expect: Kind, price: float, *, jitter: float) -> int:
+def next_look(seen: Sighting, expect: Kind, price: float, *, now: int, jitter: float) -> int:
     """Say when to look again at a generation that was just seen running."""
-    seen = sighting(tracker)
-    if seen is None or tracker.seen_at is None:
-        return tracker.tracked_at
-    return tracker.seen_at + in_ms(Outlook.of(seen, expect).next_gap(price, jitter))
+    return now + in_ms(Outlook.of(seen, expect).next_gap(price, jitter))
 
 
 def apply(tracker: Tracker, answer: Answer | None, verdict: Verdict, *, now: int) -> Tracker:
@@ -130,9 +127,9 @@ def decided(after: Tracker, verdict: Verdict, *, now: int) -> Tracker:
     """Return the tracker with what was decided of it, once it has what the look showed."""
     match verdict:
         case Wait(at=at) | BackOff(at=at):
-            return replace(after, next_poll_at=at)
+            return after.but(next_poll_at=at)
         case Finish(state=state, reason=reason):
-            return replace(after, state=state, reason=reason, finished_at=now, next_poll_at=None)
+            return after.but(state=state, reason=reason, finished_at=now, next_poll_at=None)
         case _:
             assert_never(verdict)
 
@@ -141,19 +138,22 @@ def refresh(tracker: Tracker, answer: Answer, *, now: int) -> Tracker:
     """Return the tracker with what a look showed, its state left as it is.
 
     This alone is what a look at a finished tracker does: the asset URLs may be new, the end is not.
+    An answer that contradicts the end that was seen is older than it, and counts as a look only.
     """
+    looked = tracker.but(polls=tracker.polls + 1, looked_at=now)
     if isinstance(answer, Seen):
-        return _with_seen(tracker, answer, now)
-    looked = replace(tracker, polls=tracker.polls + 1, looked_at=now)
-    failed = replace(looked, poll_errors=tracker.poll_errors + 1, last_error=answer.detail)
+        was_seen = tracker.state in {State.COMPLETED, State.FAILED}
+        is_older = was_seen and answer.progress.value != tracker.state.value
+        return looked if is_older else _with_seen(tracker, answer, now)
+    failed = looked.but(poll_errors=tracker.poll_errors + 1, last_error=answer.detail)
     match answer:
         case Missing():
             since = now if tracker.missing_since is None else tracker.missing_since
-            return replace(
-                failed, missing_count=tracker.missing_count + 1, missing_since=since, error_streak=0
+            return failed.but(
+                missing_count=tracker.missing_count + 1, missing_since=since, error_streak=0
             )
         case Trouble():
-            return replace(failed, error_streak=tracker.error_streak + 1)
+            return failed.but(error_streak=tracker.error_streak + 1)
         case Throttled() | Refused():
             return failed  # the account's trouble, not this tracker's
         case _:
@@ -167,8 +167,7 @@ def _with_seen(tracker: Tracker, seen: Seen, now: int) -> Tracker:
         entered_at = now if entered_at is None else entered_at
         queued_at = now if seen.queued else queued_at
         running_at = None if seen.queued else now if running_at is None else running_at
-    return replace(
-        tracker,
+    return tracker.but(
         polls=tracker.polls + 1,
         looked_at=now,
         seen_at=now,

@@ -12,7 +12,7 @@ from worker.errors import NotFoundError, UnavailableError
 from worker.learner import Learner
 from worker.looking import Looking, Start
 from worker.model import Account, Delivery, Health
-from worker.pages import Pages, first_look_s
+from worker.pages import Pages
 from worker.providers.client import ProviderClient
 from worker.providers.transport import MAX_CONNECTIONS
 from worker.store import Store
@@ -49,7 +49,7 @@ class Poller:
         self._start = start
         self._learner = learner or Learner(store, {})
         self._looking = Looking(store, accounts, clients, self._learner, start)
-        self._pages = Pages(store, clients, self._looking)
+        self._pages = Pages(store, accounts, clients, self._looking)
 
     async def drain(self, account: str, lane: str, stopping: asyncio.Event) -> None:
         """Handle the looks due in an account's lane.
@@ -85,13 +85,7 @@ class Poller:
     async def _claim(self, account: str, room: int) -> Claimed:
         rate = self._accounts[account].polls_per_second
         page = await self._pages.rows(account)
-        claimed = await self._store.trackers.claim(
-            account,
-            limit=room,
-            rate=rate,
-            page=page,
-            first_look_s=first_look_s(self._accounts[account].poll_patience),
-        )
+        claimed = await self._store.trackers.claim(account, limit=room, rate=rate, page=page)
         now, looks = (claimed.health, claimed.clock), claimed.looks
         work: list[Callable[[], Awaitable[None]]]
         if page and len(looks) > 1:

@@ -178,7 +178,7 @@ class Outlook:
         # and do not pass it.
         while gap > SHORTEST_GAP_S and step > gap / 100:
             cost, slope = self._cost(gap, began)
-            step = (cost - price) / slope if cost > price else 0.0
+            step = (cost - price) / slope if cost > price and slope > 0 else 0.0
             gap -= step
         return max(gap, SHORTEST_GAP_S) * (1 + JITTER * (2 * jitter - 1))
 
@@ -196,11 +196,11 @@ class Outlook:
         """Return the delay a gap after the look, and how fast it grows by then."""
         alive0, area0, moment0 = began
         alive, area, moment = self._sums(gap)
-        chance = 1 - alive / alive0
-        late = gap - (area - area0) / alive0
-        later = gap * gap / 2 - (moment - moment0 - gap * area0) / alive0
-        # Where nothing is expected the difference of large numbers may come out below 0.
-        return max(late + later / PATIENCE_S, 0.0), chance + late / PATIENCE_S
+        # Where nothing is expected the differences of large numbers may come out below 0.
+        chance = max(1 - alive / alive0, 0.0)
+        late = max(gap - (area - area0) / alive0, 0.0)
+        later = max(gap * gap / 2 - (moment - moment0 - gap * area0) / alive0, 0.0)
+        return late + later / PATIENCE_S, chance + late / PATIENCE_S
 
 
 # --- many generations, one budget, one list -----------------------------------------------------

@@ -340,5 +340,6 @@ def _not_tracked(account: str, generation_id: str) -> NotFoundError:
 def _other_settings(account: str, generation_id: str) -> ConflictError:
     return ConflictError(
         f"{generation_id} is tracked in account {account} with other settings. "
-        "GET it to see them; to change them, DELETE it and track it again."
+        "GET it to see them. While it runs, DELETE it and track it again to change them; "
+        "once it has completed or failed they stay as they are."
     )

@@ -19,7 +19,7 @@ from pydantic_core import from_json, to_json
 
 from worker.errors import UnavailableError
 from worker.model import JsonObject, rfc3339
-from worker.store import Store, StreamEntry, redis_may_be_away
+from worker.store import Bounds, Store, StreamEntry, redis_may_be_away
 
 HEARTBEAT_S = 15.0
 MAX_LISTENERS = 1000
@@ -102,6 +102,7 @@ Part: TypeAlias = Heard | Gap | Away
 class _Listener:
     wanted: Wanted
     position: str
+    gap_at: str | None = None  # the place where he knows of a gap
     is_live: bool = False
     away: Away | None = None
     queue: deque[Told] = field(default_factory=deque)
@@ -149,12 +150,15 @@ class EventStream:
         return len(self._listeners)
 
     @redis_may_be_away
-    async def listen(self, wanted: Wanted, after: str | None) -> AsyncGenerator[Part]:
+    async def listen(
+        self, wanted: Wanted, after: str | None, *, since: int | None = None
+    ) -> AsyncGenerator[Part]:
         """Begin to listen; what comes of it ends when the listener is sent away, or goes.
 
         Args:
             wanted: which events.
-            after: the place to resume from; None begins now.
+            after: the place to resume from; None begins now, or at `since`.
+            since: an instant, in milliseconds since the epoch.
 
         Raises:
             UnavailableError: Redis does not answer, too many listen, or the process is stopping.
@@ -165,12 +169,14 @@ class EventStream:
             raise UnavailableError(f"{MAX_LISTENERS} listen here already. Try again later.")
         bounds = await self._store.stream.bounds()
         gap = None
+        if after is None and since is not None:
+            after = min(_place_before(since), bounds.last, key=_place)
         if after is not None and _place(after) > _place(bounds.last):
             gap, after = Gap(after, bounds.first), bounds.last
-        elif after is not None and not bounds.is_whole and _place(after) > (0, 0):
-            first = _place(bounds.first or bounds.last)
-            gap = Gap(after, bounds.first) if _place(after) < first else None
-        return self._parts(_Listener(wanted, after or bounds.last), bounds.last, gap)
+        elif after is not None:
+            gap = _gap(after, bounds)
+        listener = _Listener(wanted, after or bounds.last, gap.after if gap else None)
+        return self._parts(listener, bounds.last, gap)
 
     async def close(self) -> None:
         """Send all listeners away; nobody can listen any more."""
@@ -193,29 +199,34 @@ class EventStream:
                 yield gap
             yield Heard((), listener.position)
             while listener.away is None and not listener.is_live:
-                if heard := await self._caught_up(listener):
-                    yield heard
+                for part in await self._caught_up(listener):
+                    yield part
             while listener.away is None:
                 yield await self._next(listener)
             yield listener.away
         finally:
             self._listeners.discard(listener)
 
-    async def _caught_up(self, listener: _Listener) -> Heard | None:
+    async def _caught_up(self, listener: _Listener) -> list[Part]:
         """Read the next page for a listener; at the reader's place let him follow that instead."""
         reached = self._position
         if _place(listener.position) >= _place(reached):
             listener.is_live = True
-            return None
+            return []
         try:
             entries = await self._page(listener.position)
+            # He may be slower than the trimming.
+            gap = _gap(listener.position, await self._bounds())
             told = await self._told([each for each in entries if listener.wanted.fits(each)])
         except UnavailableError:
             listener.send_away(Away.UNAVAILABLE)
-            return None
+            return []
+        is_news = listener.position != listener.gap_at
         # Nothing there: what was has been trimmed away. The reader may have gone on since.
         listener.position = entries[-1].id if entries else reached
-        return Heard([each for each in told if each is not None], listener.position)
+        listener.gap_at = None if entries else reached
+        heard = Heard([each for each in told if each is not None], listener.position)
+        return [gap, heard] if gap is not None and is_news else [heard]
 
     async def _next(self, listener: _Listener) -> Heard:
         """Take what waits for a listener; after a heartbeat's time without anything, nothing."""
@@ -261,8 +272,12 @@ class EventStream:
             return
         # Whoever comes while this reads will want it too, so it is read whoever is there now.
         told = await self._told(entries)
+        # After an outage much may have been trimmed away unread: who comes back is told so.
+        is_lost = len(entries) == PAGE and _gap(self._position, await self._bounds()) is not None
         for listener in self._listeners:
-            if listener.is_live:
+            if listener.is_live and is_lost:
+                listener.send_away(Away.UNAVAILABLE)
+            elif listener.is_live:
                 listener.take(zip(entries, told, strict=True))
         self._position = entries[-1].id
         await asyncio.sleep(PACE_S)
@@ -278,13 +293,24 @@ class EventStream:
         return await self._store.stream.after(position, limit=PAGE)
 
     @redis_may_be_away
+    async def _bounds(self) -> Bounds:
+        return await self._store.stream.bounds()
+
+    @redis_may_be_away
     async def _told(self, entries: Sequence[StreamEntry]) -> list[Told | None]:
         """Show entries as listeners get them; None for events that are no longer kept."""
         bodies = await self._store.stream.bodies([each.event_id for each in entries])
         return [_shown(entry, body) for entry, body in zip(entries, bodies, strict=True)]
 
 
-def place_of(at: int) -> str:
+def _gap(after: str, bounds: Bounds) -> Gap | None:
+    """Tell what may be lost after a place; who asks for all that is kept, from 0-0 on, has it."""
+    first = _place(bounds.first or bounds.last)
+    is_kept = bounds.is_whole or _place(after) == (0, 0) or _place(after) >= first
+    return None if is_kept else Gap(after, bounds.first)
+
+
+def _place_before(at: int) -> str:
     """Name the place on the stream right before an instant, in milliseconds since the epoch."""
     return f"{at - 1}-{10**15 - 1}" if at > 0 else "0-0"
 

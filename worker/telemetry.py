@@ -169,7 +169,12 @@ def unknown_account(account: str) -> None:
 
 def _word(value: Answer | Verdict | DeliveryVerdict) -> str:
     """Name a kind of value as the line has it: `BackOff` is `back_off`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(value).__name__).lower()
+    return _snake(type(value).__name__)
+
+
+@cache  # there are a dozen, and every look is told of in two of them
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def _origin(url: str) -> str:

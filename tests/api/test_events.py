@@ -364,6 +364,55 @@ async def test_where_nothing_was_lost_there_is_no_gap(api: Api) -> None:
         assert again.heard[0].event is None
 
 
+async def test_since_an_instant_after_all_that_happened_there_is_no_gap(api: Api) -> None:
+    await happen(api.house, 1)
+    async with api.listening("?since=2100-01-01T00:00:00Z") as ear:
+        assert ear.heard[0].event is None
+        await happen(api.house, 1)
+        assert (await ear.event()).event == "endpoint.test"
+
+
+async def test_what_is_trimmed_away_before_a_listener_caught_up_is_told(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = api.house
+    monkeypatch.setattr(stream, "PAGE", 2)
+    await happen(house, 6)
+    page = house.store.stream.after
+
+    async def trimmed_page(position: str, *, limit: int) -> list[StreamEntry]:
+        if position != "0-0":
+            await house.redis.xtrim("test:events", maxlen=1, approximate=False)
+        return await page(position, limit=limit)
+
+    monkeypatch.setattr(house.store.stream, "after", trimmed_page)
+    async with api.listening("?since=0") as ear:
+        heard = [(await ear.event()).event for _ in range(4)]
+    assert heard == ["endpoint.test", "endpoint.test", "stream.gap", "endpoint.test"]
+
+
+async def test_what_is_trimmed_away_while_redis_was_away_is_told_to_who_comes_back(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = api.house
+    monkeypatch.setattr(stream, "PAGE", 2)
+    await happen(house, 1)
+    is_back, wait = asyncio.Event(), house.store.stream.wait
+
+    async def away(position: str, *, limit: int) -> list[StreamEntry]:
+        await is_back.wait()
+        return await wait(position, limit=limit)
+
+    monkeypatch.setattr(house.store.stream, "wait", away)
+    async with api.listening() as ear:
+        await happen(house, 5)
+        await house.redis.xtrim("test:events", maxlen=2, approximate=False)
+        is_back.set()
+        assert (await ear.event()).data["reason"] == "unavailable"
+    async with api.listening(Last_Event_ID=ear.last_id()) as again:
+        assert again.heard[0].event == "stream.gap"
+
+
 async def test_a_place_that_the_stream_has_not_reached_begins_now_and_says_so(api: Api) -> None:
     ear = await api.ear(Last_Event_ID="99999999999999-0")
     assert (ear.heard[0].event, ear.heard[0].data["first"]) == ("stream.gap", None)

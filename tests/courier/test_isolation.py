@@ -142,7 +142,7 @@ async def test_an_endpoint_may_have_more_under_way_than_by_default(
     receiver.may_answer.clear()
     for _ in range(30):
         await office.owe(shop)
-    draining = asyncio.create_task(office.drain(receiver.lane))
+    draining = asyncio.create_task(courier.drain(receiver.lane, office.stopping))
 
     await receiver.was_called(20)
     receiver.may_answer.set()

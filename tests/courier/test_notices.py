@@ -12,6 +12,7 @@ from standardwebhooks import Webhook
 from tests.courier.conftest import Office, Receiver, answer
 from worker.model import DeliveryReason, DisabledReason, Endpoint
 from worker.requests import EndpointRequest
+from worker.store.endpoints import Endpoints
 
 GONE = answer(410)
 
@@ -87,6 +88,32 @@ async def test_many_410s_at_once_make_one_event(office: Office, receivers: list[
     await draining
 
     assert [len(found) for found in (await told(office)).values()] == [1]
+
+
+async def test_of_many_that_are_switched_off_at_once_each_is_seen_to_once(
+    office: Office, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were each to see to all, a thousand would be a million steps."""
+    released: list[str] = []
+    release = type(office.store.endpoints).release
+
+    async def noted(self: Endpoints, name: str) -> None:
+        released.append(name)
+        await release(self, name)
+
+    monkeypatch.setattr(type(office.store.endpoints), "release", noted)
+    receiver.answers = [GONE]
+    receiver.may_answer.clear()
+    names = [f"shop{number}" for number in range(8)]
+    for name in names:
+        await office.owe(await office.endpoint(name, receiver.url))
+    draining = asyncio.create_task(office.drain(receiver.lane))
+    await receiver.was_called(len(names))
+    receiver.may_answer.set()
+    await draining
+
+    assert sorted(released) == names
+    assert await office.store.endpoints.switched_off() == []
 
 
 async def test_an_endpoint_is_not_told_of_itself(office: Office, receiver: Receiver) -> None:

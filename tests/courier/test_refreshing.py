@@ -12,9 +12,12 @@ from standardwebhooks import Webhook
 
 from tests.courier.conftest import ASSETS, Office, Receiver, answer
 from worker import courier
+from worker.drain import BUDGET_S
+from worker.egress import TIMEOUT_S
+from worker.jobs import JOB_TIMEOUT_S
 from worker.model import Account, Answer, Delivery, Progress, Seen, State, Throttled, Trouble
 from worker.poller import Poller
-from worker.store import records
+from worker.store import LEASE_S, records
 
 LIFETIME_S = 3600.0
 FRESH = {"video": "https://a.example/v.mp4?signed=2"}
@@ -194,3 +197,10 @@ async def test_whatever_goes_wrong_with_a_refresh_the_webhook_goes_out(
     born = await post_late(office, receiver, refresh_assets=True)
 
     assert [body for _, body in receiver.got] == [born]
+
+
+def test_the_longest_attempt_ends_before_its_lease_and_its_job_do() -> None:
+    """One that is cut off is not on record, and is made again as if it had not been made."""
+    longest_s = courier.REFRESH_S + TIMEOUT_S
+    assert longest_s < LEASE_S
+    assert BUDGET_S + longest_s < JOB_TIMEOUT_S

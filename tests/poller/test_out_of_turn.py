@@ -124,3 +124,17 @@ async def test_every_look_is_one_line_without_secrets_or_addresses(
     assert [line["event"] for line in lines if line["event"] != "look"] == ["held", "freed"]
     assert "hunter2" not in repr(lines)
     assert "hooks.example.com" not in repr(lines)
+
+
+async def test_a_look_that_shows_a_finished_generation_running_takes_nothing_from_it(
+    desk: Desk,
+) -> None:
+    await desk.track()
+    await desk.drain()
+    desk.provider.answers = [DREAMING]
+
+    await desk.poller().look_now("luma", "g-1")
+
+    after = await desk.tracker()
+    assert (after.assets, after.provider_state) == (COMPLETED.assets, "completed")
+    assert after.generation == SHOWN

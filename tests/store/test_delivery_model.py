@@ -197,17 +197,20 @@ class Owing(StoreMachine):
                 kept.due = self.now + pause_ms
             self.index(self.lane or kept.lane, self.now)
 
-    @rule(pick=st.integers(0, 9))
-    def replay(self, pick: int) -> None:
+    @rule(pick=st.integers(0, 9), is_stale=st.booleans())
+    def replay(self, pick: int, *, is_stale: bool) -> None:
         names = sorted(self.owed)
         name = names[pick % len(names)] if names else "nope"
-        before, _ = self.run(self.store.deliveries.replay(delivery(name)))
+        read = [] if is_stale else self.run(self.store.deliveries.get_many([name]))
+        before, _ = self.run(self.store.deliveries.replay(*read or [delivery(name)]))
 
         kept = self.owed.get(name)
         if kept is None or kept.gone(self.now):
             assert before == ""
         elif self.endpoint != "on":
             assert before == {"off": "disabled", "deleted": "gone"}[self.endpoint]
+        elif is_stale and kept.state != "pending":
+            assert before == "changed"
         else:
             assert before == kept.state
             if kept.state != "pending":

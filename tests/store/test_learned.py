@@ -149,7 +149,8 @@ async def test_a_page_costs_one_request(store: Store) -> None:
 
 @pytest.mark.usefixtures("due")
 async def test_after_a_page_first_looks_wait_for_the_next_one(store: Store) -> None:
-    await store.trackers.claim("luma", limit=5, rate=9, page=100, first_look_s=1.0, now=T)
+    await store.trackers.claim("luma", limit=5, rate=9, page=100, now=T)
+    await store.trackers.keep_listing("luma", b"{}", next_page_at=T + 1000)
     await store.trackers.track("luma", "luma", [("late", Terms(deadline_s=3600))], now=T + 400)
 
     early = await store.trackers.claim("luma", limit=5, rate=9, page=100, now=T + 999)
@@ -167,3 +168,41 @@ async def test_a_look_that_was_given_back_is_due_as_it_was(store: Store) -> None
 
     again = await store.trackers.claim("luma", limit=5, rate=9, page=100, now=T)
     assert again.due == 6
+
+
+@pytest.mark.usefixtures("due")
+async def test_without_pages_first_looks_are_at_once(store: Store) -> None:
+    await store.trackers.claim("luma", limit=5, rate=9, page=100, now=T)
+    await store.trackers.track("luma", "luma", [("late", Terms(deadline_s=3600))], now=T + 400)
+
+    claimed = await store.trackers.claim("luma", limit=5, rate=9, page=100, now=T + 400)
+
+    assert [each.generation_id for each in claimed.looks] == ["late"]
+
+
+@pytest.mark.usefixtures("due")
+async def test_what_was_asked_for_meanwhile_stays_due_when_its_look_is_given_back(
+    store: Store,
+) -> None:
+    claimed = await store.trackers.claim("luma", limit=5, rate=9, page=100, now=T)
+    await store.trackers.hurry("luma", "g-1", now=T + 5)
+
+    await store.trackers.release(
+        "luma", [(each.generation_id, T + 60_000, each.deadline_at) for each in claimed.looks]
+    )
+
+    again = await store.trackers.claim("luma", limit=5, rate=9, now=T + 5)
+    assert [each.generation_id for each in again.looks] == ["g-1"]
+
+
+@pytest.mark.usefixtures("due")
+async def test_nothing_rides_along_with_a_tracker_that_has_gone(redis: Redis, store: Store) -> None:
+    for name in ("g-1", "g-2", "g-3", "g-4", "g-5"):
+        claimed = await store.trackers.claim_one("luma", name, rate=None, now=T)
+        assert isinstance(claimed, ClaimedTracker)
+        await store.trackers.settle(replace(claimed.tracker, next_poll_at=T + 5000), now=T)
+    await redis.delete(store._scripts.key("tracker:luma:g-0"))
+
+    page = await store.trackers.claim("luma", limit=5, rate=9, page=100, now=T)
+
+    assert (page.due, page.looks) == (0, [])

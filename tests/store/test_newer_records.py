@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from pydantic_core import from_json, to_json
 
 from tests.store.receiving import RETENTION_MS, T, owed
-from worker.model import Attempt, Endpoint, Entry, Secret, State, Terms, Tracker
+from worker.model import Attempt, Endpoint, Secret, State, Terms, Tracker
 from worker.store import records
 
 TERMS = Terms(deadline_s=60.0, metadata={"order": 1})
@@ -82,15 +81,3 @@ def test_an_endpoint_and_its_secrets_are_read_without_what_is_new() -> None:
     found = records.endpoint_from_hash("orders", kept)
 
     assert found == replace(endpoint, secrets=(Secret("s2"), Secret("s1", 5)))
-
-
-@pytest.mark.parametrize("kept", [b'[5,"look",[1,2],"more"]', b'[5,"look",{"1":2}]'])
-def test_an_entry_is_read_without_what_is_new(kept: bytes) -> None:
-    found = records.entry_from_json(kept)
-
-    assert (found.at, found.kind) == (5, "look")
-    assert len(found.details) == 1
-
-
-def test_a_word_that_got_its_place_later_is_shown_as_its_place() -> None:
-    assert records.entry_from_json(b"[5,9999]") == Entry(5, "9999")

@@ -18,7 +18,6 @@ from worker.model import (
     Delivery,
     DeliveryReason,
     DeliveryState,
-    Entry,
     EventType,
     Reason,
     State,
@@ -83,6 +82,9 @@ TRACKER: dict[str, st.SearchStrategy[Any]] = {
     "created_at": maybe(instants),
     "finished_at": maybe(instants),
     "next_poll_at": maybe(instants),
+    **dict.fromkeys(("born_at", "entered_at", "queued_at", "running_at"), maybe(instants)),
+    "kind": st.lists(words, max_size=3).map(tuple),
+    "traceparent": maybe(words),
     "generation": maybe(objects),
     "seq": st.integers(0, 2**53),
     "fence": st.integers(0, 2**53),
@@ -110,6 +112,7 @@ DELIVERY: dict[str, st.SearchStrategy[Any]] = {
     "next_attempt_at": maybe(instants),
     "finished_at": maybe(instants),
     "tries": st.integers(0, 2**31),
+    "is_replayed": st.booleans(),
     "attempts": st.lists(attempts, max_size=3).map(tuple),
     "seq": st.integers(0, 2**53),
     "fence": st.integers(0, 2**53),
@@ -248,29 +251,6 @@ def test_the_order_of_a_list_in_the_metadata_matters() -> None:
 def test_terms_written_without_defaults_are_short() -> None:
     terms_ = Terms(deadline_s=86400.0, events=tuple(sorted(TERMINAL_EVENTS)))
     assert records.terms_to_json(terms_) == b'{"deadline_s":86400.0}'
-
-
-@given(instants, words, st.dictionaries(words, values.filter(lambda v: v is not None), max_size=3))
-def test_an_entry_comes_back_as_it_was_written(at: int, kind: str, details: Any) -> None:
-    entry = Entry(at, kind, details)
-    assert records.entry_from_json(records.entry_to_json(entry)) == entry
-
-
-def test_an_entry_is_written_without_what_is_not_known() -> None:
-    assert records.entry_to_json(Entry(5, "attempt", {"status": None})) == b"[5,3]"
-
-
-def test_an_entry_of_a_version_before_is_read_as_ever() -> None:
-    kept = b'[5,"look",{"provider_state":"dreaming","duration_ms":131}]'
-    assert records.entry_from_json(kept) == Entry(
-        5, "look", {"provider_state": "dreaming", "duration_ms": 131}
-    )
-    assert records.entry_from_json(b'[5,"tracked"]') == Entry(5, "tracked")
-
-
-def test_an_entry_takes_few_bytes() -> None:
-    look = Entry(1_700_000_000_000, "look", {"provider_state": "dreaming", "duration_ms": 131})
-    assert records.entry_to_json(look) == b'[1700000000000,0,[5,"dreaming",6,131]]'
 
 
 @given(st.dictionaries(st.text(), st.text(), max_size=40))

@@ -51,7 +51,7 @@ async def test_the_overview_shows_figures_and_the_latest(stage: Stage, open_page
     page = (await open_page(stage.url)).page
     await expect(page.locator(".tile", has_text="Tracking")).to_contain_text(re.compile("[1-9]"))
     await expect(page.get_by_role("link", name="over-1")).to_be_visible()
-    await expect(page.get_by_role("img", name=re.compile("completed"))).to_be_visible()
+    await expect(page.get_by_role("img", name="Ends per minute")).to_be_visible()
     await expect(page.locator("#live")).to_have_text("Live")
 
 

@@ -13,7 +13,7 @@ from worker.api import web
 from worker.api.gate import OPEN_PATHS
 
 PATHS = sorted(web.dashboard())
-MAX_BYTES = 40 * 1024
+MAX_BYTES = 40_000
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from worker.api.openapi import problems, text_answer
 from worker.api.routing import router
 from worker.errors import InvalidInputError
 from worker.status import Status
-from worker.stream import Away, EventStream, Gap, Heard, Part, Wanted, place_of
+from worker.stream import Away, EventStream, Gap, Heard, Part, Wanted
 
 RETRY_MS = 2000
 SEND_WITHIN_S = 60.0
@@ -44,11 +44,10 @@ async def listen(request: Request, query: Annotated[watching.EventsQuery, Query(
     after = request.headers.get("last-event-id") or query.last_event_id
     if after is not None and not watching.is_place(after):
         raise InvalidInputError("Last-Event-ID", "it is not the `id` of an event")
-    if after is None and query.since is not None:
-        after = place_of(round(query.since.timestamp() * 1000))
+    since = None if query.since is None else round(query.since.timestamp() * 1000)
     wanted = Wanted(frozenset(query.type), query.account, query.generation_id)
     stream: EventStream = request.app.state.stream
-    return _Events(await stream.listen(wanted, after))
+    return _Events(await stream.listen(wanted, after, since=since))
 
 
 @monitoring.get(

@@ -115,7 +115,7 @@ def _run() -> int:
     except typer.TyperException as error:  # its kinds are about the command line
         command = getattr(getattr(error, "ctx", None), "command_path", "dreamhook")
         what = error.format_message().replace("Value error, ", "").rstrip(".")  # pydantic's own
-        complain(f"{what}. Try: {command} --help")
+        complain(f"{what}{'' if what.endswith('?') else '.'} Try: {command} --help")
         return Exit.USAGE
     except typer.Abort:
         return Exit.INTERRUPTED

@@ -1,8 +1,7 @@
 -- Claim the looks that are due in one account's lane, as far as its health and budget allow: each
 -- costs a request. With `page` (the rows of a page of the provider's list) one request is to do for
 -- many: then what is due first is claimed, and up to so many in all that are near it in the list.
--- ARGV: now, account, limit, lease_ms, requests per second, alive_ms, page (0 = one by one),
---   how long first looks wait for the next page in ms
+-- ARGV: now, account, limit, lease_ms, requests per second, alive_ms, page (0 = one by one)
 -- Returns {now, wake_at, health, blind, looks, due, version, unlearned}: health = {reason, streak,
 -- held_until, detail, version, slowed_until, suspect}; blind are past their deadline while the
 -- account is held; each is {id, HGETALL}; so many of the looks are due; the version of what was
@@ -48,10 +47,9 @@ local function claim_page(leader)
     end
   end
   local are_due = #looks
-  for _, id in ipairs(riders) do
+  for _, id in ipairs(are_due > 0 and riders or {}) do -- none, if the tracker of `leader` has gone
     claim(id)
   end
-  redis.call('HSET', card, 'page_at', now + tonumber(ARGV[8]))
   return are_due
 end
 

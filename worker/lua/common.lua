@@ -147,9 +147,12 @@ end
 -- tracker is in no queue and gets no lease. Returns {id, HGETALL}, or nil for an ID that a queue
 -- still names although its tracker has gone.
 local function claim_tracker(account, id, leased_until)
-  local tracker = key('tracker:' .. account .. ':' .. id)
+  local fields = redis.call('HGETALL', key('tracker:' .. account .. ':' .. id))
   local due, deadlines = key('due:poll:' .. account), key('deadlines:' .. account)
-  local state = redis.call('HGET', tracker, 'state')
+  local state
+  for i = 1, #fields, 2 do
+    state = fields[i] == 'state' and fields[i + 1] or state
+  end
   if state == 'tracking' then
     redis.call('ZADD', due, leased_until - 0.5, id)
     redis.call('ZADD', deadlines, 'XX', 'GT', leased_until, id)
@@ -158,7 +161,7 @@ local function claim_tracker(account, id, leased_until)
     redis.call('ZREM', deadlines, id)
   end
   if state then
-    return {id, redis.call('HGETALL', tracker)}
+    return {id, fields}
   end
 end
 
@@ -167,4 +170,9 @@ end
 -- the same settle sent twice, finds another fence than it has seen and changes nothing.
 local function next_number()
   return redis.call('INCR', key('seq'))
+end
+
+-- Take so many of them at once; returns the first.
+local function next_numbers(count)
+  return redis.call('INCRBY', key('seq'), count) - count + 1
 end

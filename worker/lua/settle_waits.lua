@@ -1,7 +1,7 @@
 -- Write what looks that showed nothing new made of their trackers, each unless somebody has settled
 -- it since it was claimed. In a timeline a run of such looks is one line.
--- ARGV: now, account, then for each tracker: id, fence, looks, next_at, and of its line: the instant,
---   what it says, the end of that
+-- ARGV: now, account, how many, and all of them as lines, seven for each tracker: id, fence, next_at,
+--   looks, and of its line in the timeline: the instant, what it says, the end of that
 -- Returns for each 1 if it was written, else 0
 local now, account = clock(), ARGV[2]
 local lane = 'poll:' .. account
@@ -20,16 +20,17 @@ local function note_look(timeline, at, what, rest)
 end
 
 local written = {}
-for i = 3, #ARGV, 7 do
-  local id = ARGV[i]
+local fence = next_numbers(tonumber(ARGV[3]))
+local line = '([^\n]*)\n'
+for id, seen, next_at, looks, at, what, rest in ARGV[4]:gmatch(line:rep(7)) do
   local name = account .. ':' .. id
   local known = redis.call('HMGET', key('tracker:' .. name), 'fence', 'state', 'deadline_at')
-  local applies = known[1] == ARGV[i + 1] and known[2] == 'tracking'
+  local applies = known[1] == seen and known[2] == 'tracking'
   if applies then
-    redis.call('HSET', key('tracker:' .. name), 'looks', ARGV[i + 2], 'fence', next_number())
-    note_look(key('timeline:' .. name), ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
+    redis.call('HSET', key('tracker:' .. name), 'looks', looks, 'fence', fence + #written)
+    note_look(key('timeline:' .. name), at, what, rest)
     local n = #due
-    due[n + 1], due[n + 2] = ARGV[i + 3], id
+    due[n + 1], due[n + 2] = next_at, id
     deadlines[n + 1], deadlines[n + 2] = known[3], id
   end
   written[#written + 1] = applies and 1 or 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from worker.model.common import JsonObject
 
@@ -190,7 +190,7 @@ class Terms:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: see `but`
 class Tracker:
     """Our durable promise to watch one generation to its end.
 
@@ -237,6 +237,15 @@ class Tracker:
     generation: JsonObject | None = None
     seq: int = 0
     fence: int = 0
+
+    def but(self, **changes: Any) -> Self:
+        """Return it with these fields changed: `dataclasses.replace` in a seventh of the time.
+
+        With so many fields that was a quarter of what a look costs.
+        """
+        changed = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__, **changes)
+        return changed
 
 
 @dataclass(frozen=True, slots=True)

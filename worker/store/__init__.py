@@ -55,13 +55,14 @@ from worker.store.learned import Learned
 from worker.store.outages import redis_may_be_away
 from worker.store.records import shows_nothing_new
 from worker.store.scripts import LEASE_S, Clock, Scripts
-from worker.store.stream import Stream, StreamEntry
+from worker.store.stream import Bounds, Stream, StreamEntry
 from worker.store.trackers import ClaimedLooks, ClaimedTracker, Tracked, Trackers
 
 __all__ = [
     "LEASE_S",
     "WORKER_ALIVE_S",
     "Bell",
+    "Bounds",
     "ClaimedDeliveries",
     "ClaimedDelivery",
     "ClaimedLooks",

@@ -15,7 +15,7 @@ from worker.model import (
     Health,
     NewEvent,
 )
-from worker.store import records
+from worker.store import records, timelines
 from worker.store.scripts import ALIVE_S, Clock, Scripts, ms, pairs
 
 BARE_CONCURRENCY = 8
@@ -139,7 +139,7 @@ class Deliveries:
         args = (
             *(after.id, after.fence, after.state.value, after.reason or ""),
             *(records.delivery_to_json(after), after.next_attempt_at or 0),
-            *(records.attempt_to_json(attempt), records.entry_to_json(entry)),
+            *(records.attempt_to_json(attempt), timelines.entry_to_json(entry)),
             *(self._scripts.retention_ms, *records.health_args(health)),
             "ok" if after.state is DeliveryState.DELIVERED else "failed",
             *records.failing_args(failing),

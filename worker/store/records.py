@@ -22,7 +22,6 @@ from worker.model import (
     DeliveryReason,
     DeliveryState,
     Endpoint,
-    Entry,
     Failing,
     Health,
     HealthReason,
@@ -60,6 +59,15 @@ _DELIVERY_FIELDS = _plain_fields(Delivery, _DELIVERY_APART)
 _ATTEMPT_FIELDS = _plain_fields(Attempt, set())
 _ENDPOINT_FIELDS = _plain_fields(Endpoint, set())
 _NO_TERMS = Terms(deadline_s=0)
+_UNKNOWN = Tracker(
+    account="",
+    generation_id="",
+    provider="",
+    state=State.TRACKING,
+    terms=_NO_TERMS,
+    tracked_at=0,
+    deadline_at=0,
+)
 _TERMS_FIELDS = {f.name: getattr(_NO_TERMS, f.name) for f in fields(Terms)}
 
 # What a look that shows nothing new changes has a field of its own, `looks`, which then counts more
@@ -85,15 +93,6 @@ _COMMON = (
     b'"loop":false,"keyframes":null,"callback_url":null,"resolution":"720p","duration":"5s"}}}'
 )
 
-
-# Words of timelines, which hold their place in here instead. Never change it but at the end.
-_SHORT = (
-    *("look", "change", "event", "attempt", "canceled"),
-    *("provider_state", "duration_ms", "error", "type", "event_id", "delivery_id", "status"),
-    "delivery_state",
-    "request_id",
-)
-_PLACES = {word: place for place, word in enumerate(_SHORT)}
 
 _PACKED_FROM = 512
 """Bodies of so many bytes are packed; most become a third. Below, little would be won."""
@@ -157,17 +156,6 @@ def looks_to_json(tracker: Tracker) -> bytes:
     return to_json([getattr(tracker, name) for name in _OF_LOOKS])
 
 
-def look_to_parts(entry: Entry) -> tuple[int, bytes, bytes]:
-    """Write a look's line of the timeline so that a run of such lines can be made one.
-
-    Returns:
-        The instant; what it says, the same for all that say the same; and the rest.
-    """
-    said, duration_ms = entry.details["provider_state"], entry.details["duration_ms"]
-    what = to_json([entry.kind, {"provider_state": said}])[1:-2]
-    return entry.at, what, b',"duration_ms":%d' % duration_ms
-
-
 def _packed(text: bytes) -> bytes:
     packer = zlib.compressobj(zdict=_COMMON)
     return packer.compress(text) + packer.flush()
@@ -189,7 +177,7 @@ def tracker_from_hash(account: str, generation_id: str, row: Mapping[bytes, byte
     state, tracked_at = State(row[b"state"].decode()), int(row[b"tracked_at"])
     if state is State.TRACKING:  # before its first look it is due at once
         record.setdefault("next_poll_at", tracked_at)
-    return Tracker(
+    return _UNKNOWN.but(
         account=account,
         generation_id=generation_id,
         state=state,
@@ -320,35 +308,6 @@ def attempt_to_json(attempt: Attempt) -> bytes:
     """Write down one attempt."""
     values = ((f.name, getattr(attempt, f.name)) for f in fields(attempt))
     return to_json({name: v for name, v in values if v is not None})
-
-
-def entry_to_json(entry: Entry) -> bytes:
-    """Write down a timeline entry: `[at, kind]` or `[at, kind, [name, value, …]]`.
-
-    Of a kind or a name that is in `_SHORT` its place there is written.
-    """
-    details: list[Any] = []
-    for name, value in entry.details.items():
-        if value is not None:
-            details += (_PLACES.get(name, name), value)
-    kind = _PLACES.get(entry.kind, entry.kind)
-    return to_json([entry.at, kind, details] if details else [entry.at, kind])
-
-
-def entry_from_json(text: bytes) -> Entry:
-    """Read a timeline entry back; scripts, and versions before, write words and `{name: value}`."""
-    at, kind, *rest = from_json(text)
-    details = rest[0] if rest else {}
-    if isinstance(details, list):
-        each = iter(details)
-        details = {_word(name): value for name, value in zip(each, each, strict=True)}
-    return Entry(at, _word(kind), details)
-
-
-def _word(written: int | str) -> str:
-    if isinstance(written, int) and written < len(_SHORT):
-        return _SHORT[written]
-    return str(written)
 
 
 def packed_body(body: bytes) -> bytes:

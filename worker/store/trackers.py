@@ -14,7 +14,7 @@ from worker.model import (
     Terms,
     Tracker,
 )
-from worker.store import records
+from worker.store import records, timelines
 from worker.store.scripts import ALIVE_S, LEARNED_KEPT_S, REST_S, Clock, Scripts, ms, pairs
 
 
@@ -122,7 +122,7 @@ class Trackers:
         """Read a tracker's timeline, oldest first."""
         name = self._key(f"timeline:{account}:{generation_id}")
         entries: list[bytes] = await self._redis.lrange(name, 0, -1)  # type: ignore[misc]
-        return [records.entry_from_json(each) for each in entries]
+        return [timelines.entry_from_json(each) for each in entries]
 
     async def hurry(
         self, account: str, generation_id: str, *, now: int | None = None
@@ -143,7 +143,6 @@ class Trackers:
         limit: int,
         rate: float,
         page: int = 0,
-        first_look_s: float = 1.0,
         now: int | None = None,
     ) -> ClaimedLooks:
         """Claim up to `limit` of the looks due in an account's lane, within health and budget.
@@ -153,11 +152,9 @@ class Trackers:
             limit: how many requests may be made.
             rate: the account's budget in requests per second.
             page: if above 0, one request is to do for as many looks as are due, up to so many.
-            first_look_s: how long first looks then wait for the next page.
             now: stands in for Redis's clock.
         """
-        rates = (rate, ms(ALIVE_S), page, ms(first_look_s))
-        args = (account, limit, self._scripts.lease_ms, *rates)
+        args = (account, limit, self._scripts.lease_ms, rate, ms(ALIVE_S), page)
         at, wake_at, health, blind, looks, due, learned, unlearned = await self._scripts.run(
             "claim_looks", *args, now=now
         )
@@ -213,10 +210,16 @@ class Trackers:
         Returns:
             For each whether it was written: it was not, if it was settled meanwhile.
         """
-        args: list[Any] = [account]
-        for after, look in looks:
-            args += (after.generation_id, after.fence, records.looks_to_json(after))
-            args += (after.next_poll_at, *records.look_to_parts(look))
+        # One argument, since to send a look as seven cost as much as to decide it.
+        lines = b"".join(
+            b"%b\n%d\n%d\n%b\n%d\n%b\n%b\n"
+            % (
+                *(after.generation_id.encode(), after.fence, after.next_poll_at or 0),
+                *(records.looks_to_json(after), *timelines.look_to_parts(look)),
+            )
+            for after, look in looks
+        )
+        args = (account, len(looks), lines)
         return [bool(each) for each in await self._scripts.run("settle_waits", *args, now=now)]
 
     async def release(self, account: str, looks: Iterable[tuple[str, int, int]]) -> None:
@@ -234,9 +237,15 @@ class Trackers:
         found: bytes | None = await self._redis.get(self._key(f"listing:{account}"))
         return found
 
-    async def keep_listing(self, account: str, listing: bytes) -> None:
-        """Write that down."""
-        await self._redis.set(self._key(f"listing:{account}"), listing, px=ms(LEARNED_KEPT_S))
+    async def keep_listing(
+        self, account: str, listing: bytes, *, next_page_at: int | None = None
+    ) -> None:
+        """Write that down, and until when first looks wait for the next page; None: they do not."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.set(self._key(f"listing:{account}"), listing, px=ms(LEARNED_KEPT_S))
+        if next_page_at is not None:
+            pipe.hset(self._key(f"card:poll:{account}"), "page_at", str(next_page_at))
+        await pipe.execute()
 
     async def settle(
         self,
@@ -267,7 +276,7 @@ class Trackers:
             *(self._scripts.retention_ms, ms(ALIVE_S)),
             *records.account_health_args(health),
             *(observation or "", ms(LEARNED_KEPT_S)),
-            *(len(entries), *map(records.entry_to_json, entries)),
+            *(len(entries), *map(timelines.entry_to_json, entries)),
             *records.event_args(event),
         ]
         applied, lane = await self._scripts.run("settle_look", *args, now=now)

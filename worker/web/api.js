@@ -20,18 +20,16 @@ export async function call(path, method = "GET", body) {
 const STREAM = "/v1/events?type=generation,endpoint,delivery"
 const SILENCE_MS = 40000; // a heartbeat comes every 15 s
 const RETRY_MS = 2000
-const RETRY_CAP_MS = 30000
 
 // Started again, it goes on after the last event it had. An EventSource could not send a key.
 export function follow(hear, show) {
-	let line, lastId, pause
+	let line, lastId
 
 	async function run(mine) {
-		for (pause = RETRY_MS; line === mine; pause = Math.min(2 * pause, RETRY_CAP_MS)) {
+		while (line === mine) {
 			await listen(mine).catch(() => {})
-			if (line !== mine) return
-			show("Reconnecting")
-			await new Promise((done) => setTimeout(done, pause))
+			if (line === mine) show("Reconnecting")
+			await new Promise((done) => setTimeout(done, RETRY_MS))
 		}
 	}
 
@@ -42,25 +40,20 @@ export function follow(hear, show) {
 			clearTimeout(watchdog)
 			watchdog = setTimeout(() => silence.abort(), SILENCE_MS)
 		}
-		try {
-			watch()
-			const { body } = await request(STREAM, {
-				headers: lastId ? { "Last-Event-ID": lastId } : {},
-				signal: AbortSignal.any([signal, silence.signal]),
-			})
-			const reader = body.pipeThrough(new TextDecoderStream()).getReader()
-			for (let text = "", part; !(part = await reader.read()).done; watch()) {
-				const blocks = (text + part.value).split("\n\n")
-				text = blocks.pop()
-				blocks.forEach(take)
-			}
-		} finally {
-			clearTimeout(watchdog)
+		watch()
+		const { body } = await request(STREAM, {
+			headers: lastId ? { "Last-Event-ID": lastId } : {},
+			signal: AbortSignal.any([signal, silence.signal]),
+		})
+		const reader = body.pipeThrough(new TextDecoderStream()).getReader()
+		for (let text = "", part; !(part = await reader.read()).done; watch()) {
+			const blocks = (text + part.value).split("\n\n")
+			text = blocks.pop()
+			blocks.forEach(take)
 		}
 	}
 
 	function take(block) {
-		pause = RETRY_MS
 		show("Live")
 		lastId = block.match(/^id: (.+)$/m)?.[1] ?? lastId
 		if (/^data:/m.test(block)) hear()

@@ -75,7 +75,7 @@ function say(text) {
 	quiet = setTimeout(say, 8000, "")
 }
 
-let soon, again, ticking
+let soon, again
 const tell = (state) => (live.textContent = live.className = state)
 const listen = follow(() => {
 	soon ??= setTimeout(() => {
@@ -88,10 +88,8 @@ const listen = follow(() => {
 function awake() {
 	const isAwake = !document.hidden && !dialog.open
 	clearTimeout(again)
-	clearInterval(ticking)
 	listen(isAwake)
 	if (!isAwake) return tell("Paused")
-	ticking = setInterval(tickAll, 1000)
 	again = setTimeout(() => refresh(false).then(awake), AGAIN_MS)
 }
 
@@ -118,37 +116,35 @@ async function askForKey() {
 	awake()
 }
 
-const endpoint = (name, ...rest) => api("endpoints", name, ...rest)
-
 const ACTS = {
 	async post({ path }) {
 		await call(path, "POST")
 		say("It is due now.")
 	},
 	async cancel({ path }) {
-		const isSure = await ask("Cancel tracking?", "No webhook will come. The generation goes on.", "Cancel tracking")
-		if (isSure) await call(path, "DELETE")
+		const text = "No webhook will come. The generation goes on."
+		if (await ask("Cancel tracking?", text, "Cancel tracking")) await call(path, "DELETE")
 	},
 	fresh: ({ path }) => call(`${path}?fresh=true`),
 	show: ({ src }) => seen.shown.add(src),
 	async test({ name }) {
-		await call(endpoint(name, "test"), "POST")
+		await call(api("endpoints", name, "test"), "POST")
 		location.hash = asking("#/deliveries", { endpoint: name })
 	},
 	async rotate({ name }) {
 		if (!await ask(`Rotate the secret of ${name}?`, "For a day, the old one signs too.", "Rotate")) return
-		const { secret } = await call(endpoint(name, "rotate"), "POST", {})
+		const { secret } = await call(api("endpoints", name, "rotate"), "POST", {})
 		await ask("The new secret", "Copy it now: it is shown this once.", "I have it", h("code.id", secret), "")
 	},
 	async enable({ name }) {
-		const { url, events, headers, concurrency, refresh_assets } = await call(endpoint(name))
-		await call(endpoint(name), "PUT", { url, headers, concurrency, refresh_assets, enabled: true,
+		const { url, events, headers, concurrency, refresh_assets } = await call(api("endpoints", name))
+		await call(api("endpoints", name), "PUT", { url, headers, concurrency, refresh_assets, enabled: true,
 			events: events.length ? events : null })
 		say(`${name} is on.`)
 	},
 	async recover({ name }, { nextElementSibling: select }) {
 		const since = new Date(Date.now() - 1000 * select.value)
-		say(`${(await call(endpoint(name, "recover"), "POST", { since })).recovered} owed again.`)
+		say(`${(await call(api("endpoints", name, "recover"), "POST", { since })).recovered} owed again.`)
 	},
 }
 
@@ -180,5 +176,6 @@ document.onvisibilitychange = () => {
 	awake()
 }
 
+setInterval(tickAll, 1000)
 await open()
 awake()

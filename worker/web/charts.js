@@ -8,16 +8,14 @@ const HOUR = ["an hour ago", "now"]
 const ENDS = [["completed", "good"], ["failed", "bad"], ["expired", "warn"]]
 
 const bar = (kind, place, y, height) => s("rect", { class: kind, x: place * SLOT, y, width: 0.7 * SLOT, height })
-const level = (y) => s("line", { class: "grid", x2: WIDE, y1: y, y2: y })
-const area = (kind, d) => s("path", { class: kind, d })
+const level = (y) => s("line", { x2: WIDE, y1: y, y2: y })
 
-const figure = (title, caption, label, labels, ends, ...drawing) =>
+const figure = (title, caption, labels, ends, ...drawing) =>
 	h("figure.card", h("figcaption", h("h2", title), caption),
 		h("div.plot", s("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img",
-			"aria-label": label }, drawing), h("div.scale", labels.map((each) => h("span", each)))),
+			"aria-label": title }, drawing), h("div.scale", labels.map((each) => h("span", each)))),
 		h("div.axis", ends.map((each) => h("span", each))))
 
-const words = (each) => ENDS.map(([name]) => `${each[name]} ${name}`).join(", ")
 const totals = (rows, name) => rows.reduce((total, each) => total + each[name], 0)
 
 // Completed above the line, what went wrong below it.
@@ -33,9 +31,8 @@ export function ends(minutes) {
 			return height > 0 && bar(mood, place, y - height, height)
 		})
 	})
-	const sums = Object.fromEntries(ENDS.map(([name]) => [name, totals(minutes, name)]))
-	const legend = ENDS.map(([name, mood]) => h("span", icon(mood), ` ${sums[name].toLocaleString()} ${name}`))
-	return figure("Ends per minute", legend, words(sums), [up, down || ""], HOUR, bars, level(up * unit))
+	const legend = ENDS.map(([name, mood]) => h("span", icon(mood), ` ${totals(minutes, name).toLocaleString()} ${name}`))
+	return figure("Ends per minute", legend, [up, down || ""], HOUR, bars, level(up * unit))
 }
 
 // From an event's birth until its webhook was taken: the median, up to what 95 % took.
@@ -53,7 +50,7 @@ export function latency(minutes) {
 	const last = told.at(-1)
 	const text = last ? `${many(totals(told, "delivered"), "webhook")}; lately half within `
 		+ `${span(last.latency_p50_s * 1000)}, 95 % within ${span(last.latency_p95_s * 1000)}` : "Nothing was delivered."
-	return figure("Webhook latency", text, text, scale.map((n) => span(10 ** (decades - n))), HOUR,
+	return figure("Webhook latency", text, scale.map((n) => span(10 ** (decades - n))), HOUR,
 		scale.map((n) => level(n * step)), bars)
 }
 
@@ -63,8 +60,8 @@ export function curve({ kind, sample, median_s: half, p90_s: most, looks_per_gen
 	const line = `M0 0${points.map(([age, share]) => `L${(WIDE * age) / longest} ${HIGH * (1 - share)}`).join("")}`
 	const text = `Half end within ${span(half * 1000)}, 90 % within ${span(most * 1000)}: learned from `
 		+ `${many(Math.round(sample), "end")}, at ${looks} looks each.`
-	return figure(kind, text, text, ["all run", "none"], ["0 s", span(longest * 1000)], level(HIGH / 2),
-		area("soft", `${line}V${HIGH}H0Z`), area("line", line))
+	return figure(kind, text, ["all run", "none"], ["0 s", span(longest * 1000)], level(HIGH / 2),
+		s("path", { class: "soft", d: `${line}V${HIGH}H0Z` }), s("path", { class: "line", d: line }))
 }
 
 // When looks were made.

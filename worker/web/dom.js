@@ -1,12 +1,11 @@
 // Making, patching and wording the page. What is not ours enters it as text or not at all.
 
-const fill = (node, [first, ...rest]) => {
-	const isPlain = first?.constructor === Object
-	for (const [name, value] of Object.entries(isPlain ? first : {})) {
+const fill = (node, parts) => {
+	const attributes = parts[0]?.constructor === Object ? parts.shift() : {}
+	for (const [name, value] of Object.entries(attributes)) {
 		if (value != null && value !== false) node.setAttribute(name, value === true ? "" : value)
 	}
-	const children = (isPlain ? rest : [first, ...rest]).flat(9)
-	node.append(...children.filter((each) => each != null && each !== false))
+	node.append(...parts.flat(9).filter((each) => each != null && each !== false))
 	return node
 }
 
@@ -47,10 +46,9 @@ export function morph(from, to) {
 	while (at) [at] = [at.nextSibling, at.remove()]
 }
 
-// States: a colour, a word and a shape.
 const SHAPES = {
 	good: "M8 1a7 7 0 1 1 0 14A7 7 0 0 1 8 1zm3.3 4.1L7 9.4 4.8 7.2 3.7 8.3 7 11.6l5.4-5.4z",
-	bad: "M5 1h6l4 4v6l-4 4H5l-4-4V5zm0 5.1L6.9 8 5 9.9 6.1 11 8 9.1 9.9 11 11 9.9 9.1 8 11 6.1 9.9 5 8 6.9 6.1 5z",
+	bad: "M5 1h6l4 4v6l-4 4H5l-4-4V5zm1 4L5 6l2 2-2 2 1 1 2-2 2 2 1-1-2-2 2-2-1-1-2 2z",
 	warn: "M8 1l7.5 13.5H.5zm-.8 5v4h1.6V6zm0 5.2v1.6h1.6v-1.6z",
 	off: "M2 2h12v12H2zm3 5.2v1.6h6V7.2z",
 	busy: "M8 1a7 7 0 1 1 0 14A7 7 0 0 1 8 1zm0 2a5 5 0 1 0 0 10A5 5 0 0 0 8 3zm0 3a2 2 0 1 1 0 4 2 2 0 0 1 0-4z",

@@ -8,7 +8,7 @@ import * as tracker from "./tracker.js"
 
 const title = (...text) => h("h1", { tabindex: -1 }, text)
 const rows = (items, row, none = "None here.") =>
-	(items.length ? h("ul.rows", items.map((each) => row(each))) : h("div.card.empty", none))
+	(items.length ? h("ul.rows", items.map(row)) : h("div.card.empty", none))
 const listed = (what) => (query) => call(asking(`/v1/${what}`, { limit: 25, ...query }))
 
 const LATE_S = 5

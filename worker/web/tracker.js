@@ -84,7 +84,7 @@ function grouped(entries) {
 function step(entry, times, delivery, isLatest) {
 	const { kind, error, type = "" } = entry
 	const item = (mood, title, more, ...rest) =>
-		h(`li.${mood}`, { "data-key": [kind, entry.at, entry.delivery_id] }, h("time", clock(entry.at)), icon(mood),
+		h(`li.${mood}`, { "data-key": [kind, entry.at, entry.delivery_id] }, h("time.more", clock(entry.at)), icon(mood),
 			h("div", h("b", title), h("div.more", more), rest.map((each) => each && h("div", each))))
 	const took = entry.duration_ms == null ? "" : ` in ${span(entry.duration_ms)}`
 	switch (kind) {
