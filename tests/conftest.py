@@ -34,6 +34,12 @@ async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
+@pytest.fixture(autouse=True)
+def drains_leave_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a drain end with its work; how long it stays for more is tested for itself."""
+    monkeypatch.setattr("worker.drain.STAY_S", 0.0)
+
+
 @pytest.fixture
 def store(redis: Redis) -> Store:
     """An empty store."""

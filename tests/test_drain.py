@@ -349,3 +349,34 @@ async def test_a_lane_is_handed_over_before_waiting_for_work_that_hangs(
     assert not draining.done()
     may_end.set()
     await draining
+
+
+async def test_a_drain_that_has_worked_stays_for_more(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "STAY_S", 60.0)
+    await lane.track("one")
+    draining = asyncio.create_task(lane.drain())
+    await eventually(lambda: lane.taken == ["one"])
+
+    assert not await lane.track("two")  # nobody has to start a drain
+
+    await eventually(lambda: lane.taken == ["one", "two"])
+    assert not draining.done()
+    lane.stopping.set()
+    await lane.track("three")  # rings, so that it sees that it is to stop
+    await draining
+
+
+async def test_a_drain_that_finds_nothing_does_not_stay(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "STAY_S", 60.0)
+    await lane.drain()
+    assert lane.taken == []
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the lane has nothing to wait on
+            await asyncio.sleep(0.01)

@@ -7,6 +7,7 @@ no more than it has hands for, sleeps until there is work, and knows when to go.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ BUDGET_S = 5.0
 
 HEARTBEAT_S = 1.0
 """A drain shows that it is alive at least this often."""
+
+STAY_S = 1.0
+"""A drain stays so long after its last work: to be rung for more is cheaper than to begin anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Drain:
         self._stopping = stopping
         self._start = start
         self._busy: set[asyncio.Task[None]] = set()
+        self._worked_at = -math.inf
 
     async def run(self) -> None:
         """Work until nothing is due soon or the time is up; then see to it that another goes on.
@@ -89,13 +94,18 @@ class Drain:
         for piece in claimed.work:
             self._busy.add(asyncio.ensure_future(piece()))
         wait_s = _seconds_until(claimed)
-        if not self._busy and wait_s > 0 and await self._store.lanes.leave(self._lane):
+        if self._busy:
+            self._worked_at = time.monotonic()
+        elif wait_s > 0 and self._has_stayed() and await self._store.lanes.leave(self._lane):
             return False
         if wait_s > 0 or not claimed.work or len(self._busy) >= self._hands:
             # What is due and was not given out waits for what is under way, here or elsewhere.
             await self._pause(bell, wait_s if wait_s > 0 else HEARTBEAT_S)
         self._reap()
         return True
+
+    def _has_stayed(self) -> bool:
+        return time.monotonic() - self._worked_at >= STAY_S
 
     async def _pause(self, bell: asyncio.Event, wait_s: float) -> None:
         """Wait until the bell rings, a piece of work is done, or `wait_s` have passed."""
