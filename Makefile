@@ -26,10 +26,15 @@ format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## Run the benchmarks (minutes)
+bench: $(VENV)/.dev ## Run the benchmarks (a quarter of an hour)
 	$(BIN)/python -m bench.registrations
 	$(BIN)/python -m bench.latency
 	$(BIN)/python -m bench.memory
+	$(BIN)/python -m bench.deliveries
+	$(BIN)/python -m bench.monitoring
+	$(BIN)/python -m bench.polling
+	$(BIN)/python -m bench.lanes
+	$(BIN)/python -m bench.looks
 
 screenshots: $(VENV)/.dev ## Draw the pictures of the dashboard anew (needs Chromium)
 	$(BIN)/python -m tests.web.screenshots
