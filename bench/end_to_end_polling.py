@@ -30,7 +30,6 @@ from worker.store import Store
 from worker.wiring import opened
 
 MEDIAN_S, SIGMA, EARLY = 28.0, 0.18, 0.03
-PAUSE_S = 3.0
 DRAIN_S = 60.0
 START_S = 5.0
 """After so long whatever watches is up: what CPU it has used by then is not counted."""

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from worker.config import ClientSettings, Settings
+from worker.config import Settings
 from worker.errors import ConfigurationError
-
-WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def load(**env: str) -> Settings:
@@ -21,10 +19,6 @@ def refusal(env: Mapping[str, str]) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         Settings.load(env)
     return str(caught.value).splitlines()
-
-
-def shown(settings: Settings | ClientSettings) -> dict[str, tuple[str, str]]:
-    return {row.name: (row.value, row.source) for row in settings.describe()}
 
 
 # --- refusals -------------------------------------------------------------------------------------

@@ -17,9 +17,7 @@ from worker.schedule import (
     Kind,
     Market,
     Outlook,
-    Row,
     Sighting,
-    best_page,
     learned,
 )
 
@@ -249,32 +247,6 @@ def test_pages_that_come_late_become_dearer_too() -> None:
     for _ in range(200):
         market = market.after(0.3, 0.5, 5.0)
     assert 3 < market.look(0.3) < 5
-
-
-# --- pages --------------------------------------------------------------------------------------
-
-
-@st.composite
-def lists(draw: st.DrawFn) -> tuple[list[Row], int]:
-    ranks = sorted(draw(st.sets(st.integers(0, 60), min_size=1, max_size=20)))
-    rows = [Row(rank, draw(st.integers(0, 100))) for rank in ranks]
-    return rows, draw(st.integers(0, len(rows) - 1))
-
-
-@given(lists(), st.integers(1, 40))
-def test_the_best_page_is_the_best_of_all_that_show_the_leader(
-    case: tuple[list[Row], int], limit: int
-) -> None:
-    rows, leader = case
-    top = rows[leader].rank
-    worths = [
-        sum(row.delay for row in rows if first <= row.rank < first + limit)
-        for first in range(top - limit + 1, top + 1)
-    ]
-    left, right, worth = best_page(rows, leader, limit)
-    assert left <= leader <= right
-    assert rows[right].rank - rows[left].rank < limit
-    assert worth == max(worths) == sum(row.delay for row in rows[left : right + 1])
 
 
 @pytest.mark.parametrize("age", [300.0, 1000.0, 1500.0, 1900.0, 86_400.0])

@@ -181,11 +181,6 @@ def parse(url: str, field: str = "callback_url") -> Address:
     return address
 
 
-def normalise(url: str, field: str = "callback_url") -> str:
-    """Return the normal form of a webhook URL; raises `AddressRefusedError` as `parse` does."""
-    return parse(url, field).url
-
-
 def origin(url: str) -> str:
     """Return `https://host:port` of a webhook URL, the name of its delivery lane."""
     return parse(url).origin

@@ -83,9 +83,6 @@ LATENCY = Metric(
 )
 METRICS = (LOOKS, REQUEST_DURATION, LOOK_LATENESS, ENDED, ATTEMPTS, ATTEMPT_DURATION, LATENCY)
 
-IN_MINUTES = (ENDED, LATENCY)
-"""What is also counted by minutes, for the last hour."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:

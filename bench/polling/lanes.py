@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bench.polling.figures import Figures
+from bench.polling.windows import Row, best_page
 from bench.polling.workload import MIX, durations
 from worker.durations import ANYTHING, EDGES, Curve, Durations
-from worker.schedule import Kind, Market, Outlook, Row, Sighting, best_page, learned
+from worker.schedule import Kind, Market, Outlook, Sighting, learned
 
 GIVE_UP_S = 600.0
 PAGE = 100

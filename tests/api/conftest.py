@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from worker.api import create_app, schemas
 from worker.deliveries import Deliveries
+from worker.embedded import EmbeddedRedis
 from worker.endpoints import Endpoints
 from worker.model import Account, Answer, Progress, Seen
 from worker.poller import Poller
@@ -149,3 +150,12 @@ async def house(redis_server: FakeServer) -> AsyncIterator[House]:
 async def client(house: House) -> AsyncIterator[httpx.AsyncClient]:
     async with house.client() as client:
         yield client
+
+
+@pytest.fixture
+async def real(embedded: EmbeddedRedis) -> AsyncIterator[House]:
+    """The same on the embedded server."""
+    redis = Redis.from_url(embedded.url)
+    await redis.flushall()
+    yield House.on(redis)
+    await redis.aclose()

@@ -16,7 +16,6 @@ import uvicorn
 from redis.asyncio import Redis
 
 from worker import events, stream
-from worker.embedded import EmbeddedRedis
 from worker.hosting import Server, url_of
 from worker.model import Attempt, DeliveryState, Endpoint, EndpointEvent, Entry
 from worker.store import StreamEntry, records
@@ -139,14 +138,6 @@ async def serving(house: House, *, port: int = 0) -> AsyncIterator[Api]:
                 await task
             for ear in api.ears:
                 await ear.close()
-
-
-@pytest.fixture
-async def real(embedded: EmbeddedRedis) -> AsyncIterator[House]:
-    redis = Redis.from_url(embedded.url)
-    await redis.flushall()
-    yield House.on(redis)
-    await redis.aclose()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import httpx
@@ -12,11 +11,9 @@ from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
 from prometheus_client.parser import text_string_to_metric_families as families
-from redis.asyncio import Redis
 
 from worker import events, figures, telemetry
 from worker.api import schemas, watching
-from worker.embedded import EmbeddedRedis
 from worker.model import (
     Attempt,
     Delivered,
@@ -37,14 +34,6 @@ LANE = events.lane_of(HOOK)
 @pytest.fixture(autouse=True)
 def _nothing_counted_before() -> None:
     telemetry.take_counts()
-
-
-@pytest.fixture
-async def real(embedded: EmbeddedRedis) -> AsyncIterator[House]:
-    redis = Redis.from_url(embedded.url)
-    await redis.flushall()
-    yield House.on(redis)
-    await redis.aclose()
 
 
 async def complete(house: House, name: str, *, account: str = "luma") -> None:

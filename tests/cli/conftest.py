@@ -17,16 +17,32 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from standardwebhooks import Webhook
 
 from worker.cli import main
 
 COMMAND = [sys.executable, "-m", "worker.cli"]
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def tracker(generation_id: str = "g-1", **fields: Any) -> dict[str, Any]:
+    return {"account": "luma", "generation_id": generation_id, "state": "tracking"} | fields
+
+
+def signed(body: str, event_id: str = "evt_1") -> dict[str, str]:
+    now = datetime.now(UTC)
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(SECRET).sign(event_id, now, body),
+    }
 
 
 class FakeApi(ThreadingHTTPServer):

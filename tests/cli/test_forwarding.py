@@ -7,20 +7,18 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import pytest
-from standardwebhooks import Webhook
 
+from tests.cli.conftest import SECRET, signed
 from worker.cli import forwarding as forwarding_module
 from worker.cli.forwarding import forwarding, target_of
 from worker.errors import InvalidInputError
 from worker.listener import Received, create_app, listening
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = '{"type": "generation.completed",  "data": {"text": "\u2028 Böötchen"}}'
 
 
@@ -69,15 +67,6 @@ def target() -> Iterator[Target]:
         server.hangs.set()
         server.shutdown()
         thread.join()
-
-
-def signed(body: str, event_id: str = "evt_1") -> dict[str, str]:
-    now = datetime.now(UTC)
-    return {
-        "webhook-id": event_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(SECRET).sign(event_id, now, body),
-    }
 
 
 @asynccontextmanager

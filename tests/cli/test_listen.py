@@ -5,23 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import socket
-from datetime import UTC, datetime
 
 import httpx
-from standardwebhooks import Webhook
 
-from tests.cli.conftest import PATIENCE_S, ended, heard, lines, started
-
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-def signed(body: str, event_id: str = "evt_1") -> dict[str, str]:
-    now = datetime.now(UTC)
-    return {
-        "webhook-id": event_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(SECRET).sign(event_id, now, body),
-    }
+from tests.cli.conftest import PATIENCE_S, SECRET, ended, heard, lines, signed, started
 
 
 def test_listen_prints_a_line_for_each_webhook(environment: dict[str, str]) -> None:

@@ -5,25 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs
 
-from tests.cli.conftest import FakeApi, Run
-
-
-def tracker(generation_id: str = "g-1", **fields: Any) -> dict[str, Any]:
-    return {"account": "luma", "generation_id": generation_id, "state": "tracking"} | fields
-
-
-def tracked(body: Any) -> tuple[int, Any]:
-    """Answer a batch: IDs that begin with "bad" are refused."""
-
-    def outcome(item: dict[str, Any]) -> dict[str, Any]:
-        name = item["generation_id"]
-        shown = {"account": item["account"], "generation_id": name}
-        if name.startswith("bad"):
-            return shown | {"status": 422, "error": {"title": "Unusable", "detail": "is no ID"}}
-        return shown | {"status": 202, "tracker": tracker(name)}
-
-    return 200, {"results": [outcome(item) for item in body["trackers"]]}
-
+from tests.cli.conftest import FakeApi, Run, tracker
 
 # --- get, list, cancel ----------------------------------------------------------------------------
 

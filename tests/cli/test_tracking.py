@@ -9,14 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import FakeApi, Run
+from tests.cli.conftest import FakeApi, Run, tracker
 from worker.cli.terms import terms_of
 from worker.cli.tracking import ids_of
 from worker.errors import InvalidInputError
-
-
-def tracker(generation_id: str = "g-1", **fields: Any) -> dict[str, Any]:
-    return {"account": "luma", "generation_id": generation_id, "state": "tracking"} | fields
 
 
 def tracked(body: Any) -> tuple[int, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from tests.receivers import receiving
 from worker import events, signing
 from worker.courier import Courier
 from worker.egress import Egress
@@ -84,21 +85,9 @@ class Receiver:
         return [headers["webhook-id"] for headers, _ in self.got]
 
 
-@asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    receiver.may_answer.set()
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
-    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
-    yield receiver
-    receiver.may_answer.set()
-    server.close()
-    await server.wait_closed()
-
-
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as receiver:
+    async with receiving(Receiver()) as receiver:
         yield receiver
 
 
@@ -106,7 +95,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 async def receivers() -> AsyncIterator[list[Receiver]]:
     """Eight receivers, each with an origin of its own."""
     async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(receiving()) for _ in range(8)]
+        yield [await stack.enter_async_context(receiving(Receiver())) for _ in range(8)]
 
 
 async def as_it_is(_delivery: Delivery, body: bytes) -> bytes:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from redis.asyncio import Redis
 from standardwebhooks import Webhook
 
+from tests.receivers import receiving
 from worker import signing
 from worker.embedded import EmbeddedRedis
 from worker.model import Delivery, DeliveryState, State, Terms, Tracker
@@ -161,24 +161,12 @@ class Scene:
         return self.receiver.webhook_ids()
 
 
-@asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    receiver.may_answer.set()
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
-    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
-    yield receiver
-    receiver.may_answer.set()
-    server.close()
-    await server.wait_closed()
-
-
 @pytest.fixture
 async def scene(embedded: EmbeddedRedis) -> AsyncIterator[Scene]:
     world = World()
     redis = Redis.from_url(embedded.url)
     await redis.flushall()
-    async with simulated(create_app(world)) as base_url, receiving() as receiver:
+    async with simulated(create_app(world)) as base_url, receiving(Receiver()) as receiver:
         account = {"provider": "luma", "api_key": "key", "base_url": base_url}
         env = {
             "DREAMHOOK_REDIS_URL": embedded.url,

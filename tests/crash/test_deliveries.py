@@ -10,7 +10,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from tests.crash import child
-from tests.crash.conftest import PREFIX, SECRET, Process, Receiver, Scene, receiving
+from tests.crash.conftest import PREFIX, SECRET, Process, Receiver, Scene
+from tests.receivers import receiving
 from worker import drain, jobs, running
 from worker.config import Settings
 from worker.model import (
@@ -206,7 +207,7 @@ async def test_a_redis_that_forgets_its_scripts_again_and_again_loses_nothing(sc
 @pytest.fixture
 async def ops(scene: Scene) -> AsyncIterator[Receiver]:
     """A receiver that asked to be told when an endpoint is switched off."""
-    async with receiving() as ops:
+    async with receiving(Receiver()) as ops:
         watcher = Endpoint(name="ops", url=ops.url, events=(EndpointEvent.DISABLED,))
         shop = Endpoint(name="shop", url=scene.receiver.url, concurrency=1)
         for endpoint in (watcher, shop):

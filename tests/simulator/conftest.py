@@ -14,6 +14,21 @@ from worker.simulator.world import Generation, Outcome, Script, World
 API = "/dream-machine/v1"
 
 
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_742_472_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture
 def world() -> World:
     return World(failure_rate=0, stuck_rate=0)

@@ -6,21 +6,10 @@ import random
 
 import pytest
 
+from tests.simulator.conftest import Clock
 from worker.simulator.faults import parse_fault
 from worker.simulator.pages import page
 from worker.simulator.world import Outcome, Script, World
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from lumaai.resources.generations import GenerationsResource
 from lumaai.resources.ping import PingResource
 from lumaai.types import Generation
 
+from tests.simulator.conftest import Clock
 from worker.simulator import Faults, Outcome, Script, World, create_app, parse_fault, running
 
 Client: TypeAlias = LumaAI | AsyncLumaAI
@@ -68,21 +69,6 @@ CALLS: dict[str, Ask] = {
         generation_type="modify_video", model="ray-2", mode="flex_2", media=MEDIA, prompt="a storm"
     ),
 }
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_742_472_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

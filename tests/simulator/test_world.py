@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.simulator.conftest import Clock
 from worker.errors import ConflictError, InvalidInputError, NotFoundError
 from worker.simulator.world import (
     FAILURE_REASONS,
@@ -26,21 +27,6 @@ from worker.simulator.world import (
 
 ORIGIN = "http://127.0.0.1:8090"
 IN_ORDER = ("queued", "dreaming", "completed", "failed")
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_742_472_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def dream(world: World, script: Script | None = None, *, model: str = "ray-2") -> Generation:

@@ -8,42 +8,26 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.store import receiving
 from tests.store.receiving import (
     LANE,
-    URL,
     T,
     born,
     owed,
     settle,
     taken,
 )
+from tests.store.switching import EXHAUSTED, GONE, NOTICE, owe, put
 from worker.model import (
     DeliveryState,
     DisabledReason,
-    Endpoint,
-    NewEvent,
 )
 from worker.store import Store, SwitchOff
-
-ORDERS = Endpoint(name="orders", url=URL, concurrency=50)
-NOTICE = NewEvent(id="evt_off", type="endpoint.disabled", body=b'{"off":1}')
-GONE = SwitchOff(DisabledReason.GONE, NOTICE)
-PENDING, EXHAUSTED = DeliveryState.PENDING, DeliveryState.EXHAUSTED
 
 
 @pytest.fixture(autouse=True)
 async def orders(store: Store) -> None:
     """An endpoint."""
-    await receiving.put(store, ORDERS)
-
-
-async def put(store: Store, *, enabled: bool | None) -> None:
-    await receiving.put(store, ORDERS, enabled=enabled)
-
-
-async def owe(store: Store, name: str, *, endpoint: str = "orders", now: int = T) -> str:
-    return await receiving.owe(store, name, endpoint=endpoint, now=now)
+    await put(store, enabled=None)
 
 
 async def test_an_event_on_record_is_owed_to_each_of_those_who_asked(store: Store) -> None:

@@ -14,7 +14,6 @@ from tests.store.receiving import (
     LANE,
     LEASE_MS,
     NEW_LANE,
-    URL,
     T,
     attempted,
     born,
@@ -25,34 +24,20 @@ from tests.store.receiving import (
     settle,
     taken,
 )
+from tests.store.switching import EXHAUSTED, GONE, NOTICE, ORDERS, PENDING, owe, put
 from worker.model import (
     DeliveryReason,
     DeliveryState,
     DisabledReason,
-    Endpoint,
     Failing,
-    NewEvent,
 )
 from worker.store import Store, SwitchOff
-
-ORDERS = Endpoint(name="orders", url=URL, concurrency=50)
-NOTICE = NewEvent(id="evt_off", type="endpoint.disabled", body=b'{"off":1}')
-GONE = SwitchOff(DisabledReason.GONE, NOTICE)
-PENDING, EXHAUSTED = DeliveryState.PENDING, DeliveryState.EXHAUSTED
 
 
 @pytest.fixture(autouse=True)
 async def orders(store: Store) -> None:
     """An endpoint."""
-    await receiving.put(store, ORDERS)
-
-
-async def put(store: Store, *, enabled: bool | None) -> None:
-    await receiving.put(store, ORDERS, enabled=enabled)
-
-
-async def owe(store: Store, name: str, *, endpoint: str = "orders", now: int = T) -> str:
-    return await receiving.owe(store, name, endpoint=endpoint, now=now)
+    await put(store, enabled=None)
 
 
 # --- what is owed to an endpoint that is off ------------------------------------------------------

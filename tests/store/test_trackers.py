@@ -9,10 +9,9 @@ import pytest
 from redis.asyncio import Redis
 
 from worker.model import Entry, State, Terms, Tracker
-from worker.store import LEASE_S, ClaimedTracker, Store, Tracked
+from worker.store import ClaimedTracker, Store, Tracked
 
 T = 1_700_000_000_000
-LEASE_MS = round(LEASE_S * 1000)
 ENDED = [State.COMPLETED, State.FAILED, State.EXPIRED, State.CANCELED]
 
 
