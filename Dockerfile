@@ -6,7 +6,7 @@ WORKDIR /src
 RUN python -m venv /opt/dreamhook
 # The requirements first: they change seldom, and their layer is then kept.
 COPY requirements.lock ./
-RUN /opt/dreamhook/bin/pip install --require-hashes -r requirements.lock
+RUN /opt/dreamhook/bin/pip install --require-hashes --no-deps -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY worker ./worker
 RUN /opt/dreamhook/bin/pip install --no-deps --no-build-isolation .
