@@ -43,7 +43,7 @@ lock: $(VENV)/.dev ## Pin the requirements anew
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml requirements.in -o requirements.lock
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml requirements.in --group dev -o requirements-dev.lock
 
-LOCK := -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+LOCK := -q --universal --python-version 3.11 --extra mcp --generate-hashes --no-emit-index-url \
   --no-emit-find-links --custom-compile-command "make lock"
 
 clean: ## Remove what was made here
