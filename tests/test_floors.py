@@ -27,6 +27,7 @@ FLOORS: dict[int, set[str]] = {
         "delivery_policy",
         "figures",
         "tracing",
+        "refusals",
     },
     1: {"config", "telemetry", "store", "egress", "providers", "embedded"},
     2: {
@@ -47,6 +48,7 @@ FLOORS: dict[int, set[str]] = {
         "jobs",
         "wiring",
         "checkup",
+        "glances",
     },
     3: {"api", "cli", "client", "demo", "hosting", "listener", "running", "simulator"},
 }

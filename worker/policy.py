@@ -175,7 +175,7 @@ def _with_seen(tracker: Tracker, seen: Seen, now: int) -> Tracker:
         model=seen.model or tracker.model,
         type=seen.type or tracker.type,
         assets=seen.assets,
-        assets_expire_at=_expiry(seen, now),
+        assets_expire_at=expiry(seen, now),
         failure_reason=seen.failure_reason,
         failure_code=seen.failure_code,
         retryable=seen.retryable,
@@ -193,7 +193,7 @@ def _with_seen(tracker: Tracker, seen: Seen, now: int) -> Tracker:
     )
 
 
-def _expiry(seen: Seen, now: int) -> int | None:
+def expiry(seen: Seen, now: int) -> int | None:
     """Tell until when the URLs are good: providers make new ones for each look."""
     if not seen.assets or seen.asset_lifetime_s is None:
         return None

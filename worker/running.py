@@ -133,6 +133,7 @@ async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Even
         deployment.deliveries,
         deployment.status,
         deployment.stream,
+        glances=deployment.glances,
         api_keys=[key.get_secret_value() for key in settings.api_keys],
         read_keys=[key.get_secret_value() for key in settings.read_keys],
     )

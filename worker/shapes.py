@@ -8,6 +8,7 @@ from pydantic_core import from_json, to_json
 
 from worker.model import (
     EVENT_OF_STATE,
+    Account,
     Attempt,
     Delivery,
     DeliveryState,
@@ -17,10 +18,12 @@ from worker.model import (
     EventType,
     Health,
     JsonObject,
+    Seen,
     State,
     Tracker,
     rfc3339,
 )
+from worker.policy import expiry
 
 
 def tracker_shape(tracker: Tracker) -> JsonObject:
@@ -57,6 +60,31 @@ def tracker_shape(tracker: Tracker) -> JsonObject:
         "next_poll_at": rfc3339(tracker.next_poll_at),
         "deadline_at": rfc3339(tracker.deadline_at),
         "generation": tracker.generation,
+    }
+
+
+def glance_shape(
+    account: Account, generation_id: str, seen: Seen, *, tracked: bool, now: int
+) -> JsonObject:
+    """Show what a provider says of a generation at this moment, whether it is tracked or not."""
+    return {
+        "account": account.name,
+        "generation_id": generation_id,
+        "provider": account.provider,
+        "tracked": tracked,
+        "state": seen.progress.value,
+        "provider_state": seen.provider_state,
+        "model": seen.model,
+        "type": seen.type,
+        "progress": seen.fraction,
+        "assets": dict(seen.assets),
+        "assets_expire_at": rfc3339(expiry(seen, now)),
+        "failure_reason": seen.failure_reason,
+        "failure_code": seen.failure_code,
+        "retryable": seen.retryable,
+        "created_at": rfc3339(seen.created_at),
+        "seen_at": rfc3339(now),
+        "generation": seen.generation,
     }
 
 

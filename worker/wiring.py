@@ -21,6 +21,7 @@ from worker.egress import Egress
 from worker.embedded import EmbeddedRedis
 from worker.endpoints import Endpoints
 from worker.errors import ConfigurationError
+from worker.glances import Glances
 from worker.jobs import Starter, Worker, create_worker, deserialize, serialize
 from worker.learner import Learner
 from worker.learning import QUEUE_PRIOR, Prior
@@ -51,6 +52,7 @@ class Deployment:
     deliveries: Deliveries
     status: Status
     stream: EventStream
+    glances: Glances
     poller: Poller
     courier: Courier
     start: Starter
@@ -125,6 +127,7 @@ async def opened(settings: Settings, *, lease_s: float = LEASE_S) -> AsyncIterat
             deliveries=Deliveries(store),
             status=Status(store, accounts=accounts, deadlines=deadlines, learner=learner),
             stream=stream,
+            glances=Glances(store, accounts, clients),
             poller=poller,
             courier=Courier(
                 store,

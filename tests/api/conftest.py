@@ -15,6 +15,7 @@ from worker.api import create_app, schemas
 from worker.deliveries import Deliveries
 from worker.embedded import EmbeddedRedis
 from worker.endpoints import Endpoints
+from worker.glances import Glances
 from worker.model import Account, Answer, Progress, Seen
 from worker.poller import Poller
 from worker.service import Service
@@ -62,6 +63,7 @@ class House:
     deliveries: Deliveries
     status: Status
     stream: EventStream
+    glances: Glances
 
     @classmethod
     def on(cls, redis: Redis) -> House:
@@ -95,12 +97,14 @@ class House:
         return cls(
             *(redis, store, provider, started, poller, service, endpoints),
             *(Deliveries(store), status, EventStream(store)),
+            Glances(store, accounts, dict.fromkeys(accounts, provider)),  # type: ignore[arg-type]
         )
 
     def app(self, *, api_keys: tuple[str, ...] = (), read_keys: tuple[str, ...] = ()) -> FastAPI:
         """Make the API."""
         return create_app(
             *(self.service, self.endpoints, self.deliveries, self.status, self.stream),
+            glances=self.glances,
             api_keys=api_keys,
             read_keys=read_keys,
         )

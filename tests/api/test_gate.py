@@ -37,6 +37,8 @@ PROTECTED = [
     ("POST", f"{ENDPOINT}/recover"),
     ("GET", "/v1/stats"),
     ("GET", "/v1/accounts"),
+    ("GET", "/v1/accounts/luma/generations"),
+    ("GET", "/v1/accounts/luma/generations/g-1"),
     ("GET", "/v1/events"),
     ("GET", "/metrics"),
     ("GET", "/nowhere"),
@@ -62,6 +64,8 @@ def test_every_route_is_held_to_a_key_or_known_to_be_open(house: House) -> None:
     paths = house.app().openapi()["paths"]
     held = {(verb.upper(), path) for path in paths for verb in paths[path]}
     shown = {(v, p.replace("luma/g-1", "{account}/{generation_id}")) for v, p in PROTECTED}
+    shown = {(v, p.replace("luma/gen", "{account}/gen")) for v, p in shown}
+    shown = {(v, p.replace("generations/g-1", "generations/{generation_id}")) for v, p in shown}
     shown = {(v, p.replace("dlv_1", "{delivery_id}")) for v, p in shown}
     shown = {(v, p.replace("mine", "{name}")) for v, p in shown}
     assert held <= shown | {("GET", "/healthz"), ("GET", "/readyz")}

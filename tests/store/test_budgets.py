@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from worker.model import Health, HealthReason, State, Terms, Tracker
-from worker.store import LEASE_S, ClaimedLooks, ClaimedTracker, Store
+from worker.store import LEASE_S, ClaimedLooks, ClaimedRequest, ClaimedTracker, Store
 
 T = 1_700_000_000_000
 LEASE_MS = round(LEASE_S * 1000)
@@ -305,3 +305,26 @@ async def test_a_settle_brings_the_deadline_back(store: Store, redis: Redis) -> 
     await answer(store, look, Health(), now=T)
 
     assert await redis.zscore("test:deadlines:luma", "g-1") == T + 2000
+
+
+# --- requests that are about no tracker -----------------------------------------------------------
+
+
+async def test_a_request_about_no_tracker_comes_out_of_the_same_budget(store: Store) -> None:
+    await track(store, "g-1")
+    assert isinstance(await store.trackers.claim_request("luma", rate=1, now=T), ClaimedRequest)
+    wait_s = await store.trackers.claim_request("luma", rate=1, now=T + 200)
+    assert wait_s == pytest.approx(0.8)
+    assert (await claim(store, rate=1, now=T + 200)).looks == []
+    assert len((await claim(store, rate=1, now=T + 1000)).looks) == 1
+
+
+async def test_a_request_about_no_tracker_waits_for_the_end_of_a_hold_and_is_the_probe(
+    store: Store,
+) -> None:
+    await hold(store)
+    assert await store.trackers.claim_request("luma", rate=5, now=T) == 5.0
+    claimed = await store.trackers.claim_request("luma", rate=5, now=AFTER)
+    assert isinstance(claimed, ClaimedRequest)
+    assert claimed.health.reason is HealthReason.THROTTLED
+    assert await store.trackers.claim_request("luma", rate=5, now=AFTER) == LEASE_S

@@ -8,11 +8,12 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI, Request, Response
 from pydantic_core import to_json
 
-from worker.api import monitoring, openapi, receivers, reference, routes, web
+from worker.api import glancing, monitoring, openapi, receivers, reference, routes, web
 from worker.api.gate import Gate
 from worker.api.problems import HANDLERS
 from worker.deliveries import Deliveries
 from worker.endpoints import Endpoints
+from worker.glances import Glances
 from worker.model import JsonObject
 from worker.service import Service
 from worker.status import Status
@@ -37,6 +38,7 @@ def create_app(
     status: Status,
     stream: EventStream,
     *,
+    glances: Glances,
     api_keys: Sequence[str] = (),
     read_keys: Sequence[str] = (),
 ) -> FastAPI:
@@ -48,13 +50,14 @@ def create_app(
         deliveries: what they are owed.
         status: how it is doing.
         stream: what happens. Close it when the server is to stop: it ends the answers that last.
+        glances: shows what providers show.
         api_keys: bearer keys that may do everything. Without any key all is open, but only to
             those who address this machine by a loopback name.
         read_keys: bearer keys that may GET, except `fresh`.
     """
     groups = (
         *(routes.busy, routes.trackers, receivers.endpoints, receivers.deliveries),
-        *(monitoring.monitoring, routes.status),
+        *(glancing.glances, monitoring.monitoring, routes.status),
     )
     app = _App(
         title="Dreamhook",
@@ -71,6 +74,7 @@ def create_app(
     app.state.deliveries = deliveries
     app.state.status = status
     app.state.stream = stream
+    app.state.glances = glances
     app.add_route("/openapi.json", _openapi)
     app.add_route("/docs", _docs)
     app.add_middleware(Gate, api_keys=api_keys, read_keys=read_keys)

@@ -4,25 +4,14 @@
 -- or {now} when there is no such tracker
 local now, account, id, lease_ms, rate = clock(), ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local lane = 'poll:' .. account
-local card = key('card:' .. lane)
 if redis.call('EXISTS', key('tracker:' .. account .. ':' .. id)) == 0 then
   return {now}
 end
 
 local health = health_of(lane)
-if rate then
-  local held_until = tonumber(health[3] or 0)
-  rate = rate_at(card, now, rate)
-  local tokens = tokens_at(card, now, rate)
-  if held_until > now then
-    return {now, held_until - now}
-  elseif tokens < 1 then
-    return {now, math.ceil((1 - tokens) / rate * 1000)}
-  end
-  spend(card, now, tokens, 1)
-  if held_until > 0 then
-    redis.call('HSET', card, 'held_until', now + lease_ms) -- this is the probe
-  end
+local wait_ms = rate and take_request(lane, tonumber(health[3] or 0), now, rate, lease_ms)
+if wait_ms then
+  return {now, wait_ms}
 end
 local row = claim_tracker(account, id, now + lease_ms)
 index_lane(lane)

@@ -140,6 +140,23 @@ local function spend(card, now, tokens, n)
   redis.call('HSET', card, 'tokens', tokens - n, 'refilled_at', now, 'spent', spent)
 end
 
+-- Take one request from an account's budget; if it is held, this is then the probe. Returns in how
+-- many ms it may be asked if it must not be asked now.
+local function take_request(lane, held_until, now, rate, lease_ms)
+  local card = key('card:' .. lane)
+  rate = rate_at(card, now, rate)
+  local tokens = tokens_at(card, now, rate)
+  if held_until > now then
+    return held_until - now
+  elseif tokens < 1 then
+    return math.ceil((1 - tokens) / rate * 1000)
+  end
+  spend(card, now, tokens, 1)
+  if held_until > 0 then
+    redis.call('HSET', card, 'held_until', now + lease_ms)
+  end
+end
+
 -- Lease a tracker: it falls due again when the lease ends, unless it has been settled by then. The
 -- half millisecond marks it as claimed: what is merely due has whole ones. Its
 -- fence stays: of several looks at once the first to be settled counts, since one answer is as good

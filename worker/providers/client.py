@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -27,8 +27,7 @@ from worker.providers import reading
 from worker.providers.credentials import header_of, query_of
 from worker.providers.spec import Provider
 from worker.providers.transport import MAX_CONNECTIONS, connect
-
-Refusal: TypeAlias = Missing | Refused | Throttled | Trouble
+from worker.refusals import Refusal
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_PAGE_BYTES = 4 * 1024 * 1024

@@ -56,7 +56,13 @@ from worker.store.outages import redis_may_be_away
 from worker.store.records import shows_nothing_new
 from worker.store.scripts import LEASE_S, Clock, Scripts
 from worker.store.stream import Bounds, Stream, StreamEntry
-from worker.store.trackers import ClaimedLooks, ClaimedTracker, Tracked, Trackers
+from worker.store.trackers import (
+    ClaimedLooks,
+    ClaimedRequest,
+    ClaimedTracker,
+    Tracked,
+    Trackers,
+)
 
 __all__ = [
     "LEASE_S",
@@ -66,6 +72,7 @@ __all__ = [
     "ClaimedDeliveries",
     "ClaimedDelivery",
     "ClaimedLooks",
+    "ClaimedRequest",
     "ClaimedTracker",
     "Clock",
     "Store",

@@ -48,6 +48,14 @@ class ClaimedTracker:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimedRequest:
+    """One request of an account, that is about no tracker in particular."""
+
+    clock: Clock
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
 class Tracked:
     """What came of a request to track: for each ID, in order, `new`, `same` or `conflict`.
 
@@ -196,6 +204,16 @@ class Trackers:
             case [_, wait_ms]:
                 return float(wait_ms) / 1000
         return None
+
+    async def claim_request(
+        self, account: str, *, rate: float, now: int | None = None
+    ) -> ClaimedRequest | float:
+        """Claim one request of an account; or get in how many seconds it may be asked."""
+        args = (account, self._scripts.lease_ms, rate)
+        at, wait_ms, *health = await self._scripts.run("claim_request", *args, now=now)
+        if wait_ms:
+            return float(wait_ms) / 1000
+        return ClaimedRequest(Clock.at(at), records.health_from_row(*health))
 
     async def settle_waits(
         self, account: str, looks: Sequence[tuple[Tracker, Entry]], *, now: int | None = None

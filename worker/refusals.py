@@ -1,0 +1,48 @@
+"""What it means for whoever asked that a provider did not show what was asked for."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, assert_never
+
+from worker.errors import NotFoundError, UnavailableError
+from worker.model import Missing, Refused, Throttled, Trouble
+
+Refusal: TypeAlias = Missing | Refused | Throttled | Trouble
+
+AGAIN_S = 5.0
+"""When it is worth asking again, unless the provider has asked for more."""
+
+CREDENTIALS_S = 60.0
+"""The same, after credentials were rejected: somebody has to see to it first."""
+
+
+def in_words(
+    refusal: Refusal, account: str, generation_id: str
+) -> NotFoundError | UnavailableError:
+    """Say what a provider's refusal means for whoever asked."""
+    match refusal:
+        case Missing():
+            what = generation_id or "the list"
+            return NotFoundError(
+                f"The provider of account {account} does not know {what} ({refusal.detail}). Check"
+                " the ID and the account: it may be another account's, or deleted."
+            )
+        case Refused():
+            return UnavailableError(
+                f"The provider rejects the credentials of account {account} ({refusal.detail})."
+                " Whoever runs this has to check its API key.",
+                retry_after=CREDENTIALS_S,
+            )
+        case Throttled():
+            return UnavailableError(
+                f"Account {account} has asked its provider too often ({refusal.detail}).",
+                retry_after=refusal.retry_after_s or AGAIN_S,
+            )
+        case Trouble():
+            return UnavailableError(
+                f"The provider of account {account} gave no usable answer ({refusal.detail})."
+                " That says nothing about the generation: ask again.",
+                retry_after=refusal.retry_after_s or AGAIN_S,
+            )
+        case _:
+            assert_never(refusal)
