@@ -24,6 +24,7 @@ FLOORS: dict[int, set[str]] = {
         "errors",
         "shapes",
         "requests",
+        "disputes",
         "delivery_policy",
         "figures",
         "tracing",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from worker import shapes
 from worker.errors import NotFoundError
-from worker.model import Delivery, DeliveryState, JsonObject
+from worker.model import Delivery, DeliveryState, JsonObject, Tracker
 from worker.paging import Page, page_of
 from worker.store import Store, redis_may_be_away
 
@@ -42,17 +44,17 @@ class Deliveries:
             found = await self._store.deliveries.get_many([name for _, name in ids])
             return (ids[-1][0] if len(ids) == count else None), found
 
-        return await page_of(
+        items, next_cursor = await page_of(
             read,
             fits=lambda each: (
                 account in {None, each.account}
                 and generation_id in {None, each.generation_id}
                 and endpoint in {None, each.endpoint}
             ),
-            show=shapes.delivery_shape,
             limit=limit,
             cursor=cursor,
         )
+        return Page([shapes.delivery_shape(each) for each in items], next_cursor)
 
     @redis_may_be_away
     async def get(self, delivery_id: str) -> JsonObject:
@@ -65,3 +67,14 @@ class Deliveries:
         if not found:
             raise NotFoundError(f"There is no delivery {delivery_id!r}, or no longer.")
         return shapes.delivery_shape(found[0])
+
+
+async def shown(store: Store, trackers: Sequence[Tracker]) -> list[JsonObject]:
+    """Show trackers, each with how the webhook that was owed for it last stands."""
+    told = [each for each in trackers if each.terms.callback_url or each.terms.endpoint]
+    owed = await store.deliveries.latest_of([(each.account, each.generation_id) for each in told])
+    webhooks = {name: shapes.webhook_shape(*each) for name, each in owed.items()}
+    return [
+        shapes.tracker_shape(each, webhooks.get((each.account, each.generation_id)))
+        for each in trackers
+    ]

@@ -109,13 +109,8 @@ class Endpoints:
             found = await self._store.endpoints.get_many([name for _, name in names])
             return (names[-1][0] if len(names) == count else None), found
 
-        return await page_of(
-            read,
-            fits=lambda _: True,
-            show=lambda each: shapes.endpoint_shape(each, now),
-            limit=limit,
-            cursor=cursor,
-        )
+        items, next_cursor = await page_of(read, fits=lambda _: True, limit=limit, cursor=cursor)
+        return Page([shapes.endpoint_shape(each, now) for each in items], next_cursor)
 
     @redis_may_be_away
     async def delete(self, name: str) -> None:

@@ -13,6 +13,8 @@ Everything a provider or a receiver answers is a value (`worker.model`), never a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class DreamhookError(Exception):
     """Something a caller is told about in words."""
@@ -40,7 +42,11 @@ class NotFoundError(DreamhookError):
 
 
 class ConflictError(DreamhookError):
-    """It exists already, with other settings."""
+    """It exists already, with other settings; `differing` names them, each with what differs."""
+
+    def __init__(self, message: str, differing: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.differing = differing
 
 
 class UnavailableError(DreamhookError):

@@ -196,6 +196,7 @@ def _endpoint_in_trouble(since: int, endpoint: Endpoint) -> JsonObject:
         "since": rfc3339(since),
         "enabled": endpoint.enabled,
         "reason": why,
+        "failed_with": endpoint.failed_with,
     }
 
 

@@ -38,17 +38,15 @@ async def page_of(
     read: Callable[[int | None, int], Awaitable[tuple[int | None, Sequence[Item]]]],
     *,
     fits: Callable[[Item], bool],
-    show: Callable[[Item], JsonObject],
     limit: int,
     cursor: str | None,
-) -> Page:
-    """Read a page of up to `limit` items.
+) -> tuple[list[Item], str | None]:
+    """Read a page of up to `limit` items, and where the next begins (None: that was all).
 
     Args:
         read: given a seq and a limit, reads that many entries older than it; answers the seq of
             the last (None: there are no more) and those items that still exist.
         fits: whether an item belongs into this list.
-        show: makes its JSON.
         limit: how many items make a page, from 1.
         cursor: where the page before ended.
 
@@ -56,19 +54,19 @@ async def page_of(
         InvalidInputError: the cursor is not one of ours.
     """
     before, scanned = _read_cursor(cursor), 0
-    items: list[JsonObject] = []
+    items: list[Item] = []
     while scanned < SCANNED_PER_PAGE:
         last, found = await read(before, limit)
         for item in found:
             if fits(item):
-                items.append(show(item))
+                items.append(item)
             if len(items) == limit:
-                return Page(items, _cursor_after(item.seq))
+                return items, _cursor_after(item.seq)
         if last is None:
-            return Page(items, None)
+            return items, None
         before = last
         scanned += limit
-    return Page(items, _cursor_after(before or 0))
+    return items, _cursor_after(before or 0)
 
 
 def _cursor_after(seq: int) -> str:

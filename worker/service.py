@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, S
 from dataclasses import dataclass, replace
 
 from worker import shapes, telemetry
+from worker.deliveries import shown
 from worker.errors import ConflictError, DreamhookError, InvalidInputError, NotFoundError
 from worker.model import (
     Account,
@@ -18,6 +19,7 @@ from worker.model import (
 )
 from worker.paging import Page, page_of
 from worker.poller import Poller
+from worker.disputes import not_tracked, other_settings
 from worker.requests import (
     MAX_BATCH,
     Network,
@@ -181,20 +183,20 @@ class Service:
         if tracked.must_start:
             await self._start(f"poll:{account}")
         found = list(zip(wanted, tracked.outcomes, strict=True))
-        same = [(account, name) for (name, _), outcome in found if outcome == "same"]
-        kept = {each.generation_id: each for each in await self._store.trackers.get_many(same)}
+        known = [(account, name) for (name, _), outcome in found if outcome != "new"]
+        kept = {each.generation_id: each for each in await self._store.trackers.get_many(known)}
         outcomes: list[Outcome] = []
         for (generation_id, terms), outcome in found:
             match outcome:
                 case "new":
                     new = _begun(account, provider, generation_id, terms, tracked.at)
                     outcomes.append(Tracked(new, created=True))
-                case "same" if generation_id in kept:
+                case _ if generation_id not in kept:  # it has left since
+                    outcomes.append(not_tracked(account, generation_id))
+                case "same":
                     outcomes.append(Tracked(kept[generation_id], created=False))
-                case "same":  # it has left since
-                    outcomes.append(_not_tracked(account, generation_id))
                 case _:
-                    outcomes.append(_other_settings(account, generation_id))
+                    outcomes.append(other_settings(kept[generation_id], terms))
         return outcomes
 
     @redis_may_be_away
@@ -207,8 +209,13 @@ class Service:
         self._known(account)
         found = await self._store.trackers.get(account, generation_id)
         if found is None:
-            raise _not_tracked(account, generation_id)
+            raise not_tracked(account, generation_id)
         return found
+
+    @redis_may_be_away
+    async def shapes_of(self, trackers: Sequence[Tracker]) -> list[JsonObject]:
+        """Show trackers, each with how the webhook that was owed for it last stands."""
+        return await shown(self._store, trackers)
 
     @redis_may_be_away
     async def wait(self, account: str, generation_id: str, timeout_s: float) -> Tracker:
@@ -308,13 +315,13 @@ class Service:
             found = await self._store.trackers.get_many([(a, name) for _, a, name in names])
             return (names[-1][0] if len(names) == count else None), found
 
-        return await page_of(
+        items, next_cursor = await page_of(
             read,
             fits=lambda each: model in {None, each.model},
-            show=shapes.tracker_shape,
             limit=limit,
             cursor=cursor,
         )
+        return Page(await shown(self._store, items), next_cursor)
 
 
 def _begun(account: str, provider: str, generation_id: str, terms: Terms, now: int) -> Tracker:
@@ -327,19 +334,4 @@ def _begun(account: str, provider: str, generation_id: str, terms: Terms, now: i
         tracked_at=now,
         next_poll_at=now,
         deadline_at=now + round(terms.deadline_s * 1000),
-    )
-
-
-def _not_tracked(account: str, generation_id: str) -> NotFoundError:
-    return NotFoundError(
-        f"{generation_id} is not tracked in account {account}; "
-        "it never was, or it ended so long ago that it is no longer kept."
-    )
-
-
-def _other_settings(account: str, generation_id: str) -> ConflictError:
-    return ConflictError(
-        f"{generation_id} is tracked in account {account} with other settings. "
-        "GET it to see them. While it runs, DELETE it and track it again to change them; "
-        "once it has completed or failed they stay as they are."
     )

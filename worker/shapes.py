@@ -26,8 +26,13 @@ from worker.model import (
 from worker.policy import expiry
 
 
-def tracker_shape(tracker: Tracker) -> JsonObject:
-    """Show a tracker as `GET /v1/trackers/{account}/{generation_id}` does."""
+def tracker_shape(tracker: Tracker, webhook: JsonObject | None = None) -> JsonObject:
+    """Show a tracker as `GET /v1/trackers/{account}/{generation_id}` does.
+
+    Args:
+        tracker: It.
+        webhook: How what was owed for it last stands; None: nothing was, so far.
+    """
     terms = tracker.terms
     # Plain texts, no enumerations: of those, pydantic writes one in the time of a whole tracker.
     return {
@@ -48,12 +53,14 @@ def tracker_shape(tracker: Tracker) -> JsonObject:
         "callback_url": terms.callback_url,
         "endpoint": terms.endpoint,
         "events": list(terms.events),
+        "webhook": webhook,
         "metadata": terms.metadata,
         "headers": dict(terms.headers),
         "deadline_s": terms.deadline_s,
         "polls": tracker.polls,
         "poll_errors": tracker.poll_errors,
         "last_error": tracker.last_error,
+        "current_error": tracker.last_error if _is_unseen(tracker) else None,
         "tracked_at": rfc3339(tracker.tracked_at),
         "seen_at": rfc3339(tracker.seen_at),
         "finished_at": rfc3339(tracker.finished_at),
@@ -86,6 +93,11 @@ def glance_shape(
         "seen_at": rfc3339(now),
         "generation": seen.generation,
     }
+
+
+def _is_unseen(tracker: Tracker) -> bool:
+    """Tell whether the last look did not show it."""
+    return tracker.error_streak > 0 or tracker.missing_since is not None
 
 
 def event_body(tracker: Tracker, type_: EventType, at: int) -> bytes:
@@ -171,6 +183,7 @@ def endpoint_shape(endpoint: Endpoint, now: int) -> JsonObject:
         "concurrency": endpoint.concurrency,
         "refresh_assets": endpoint.refresh_assets,
         "failing_since": rfc3339(endpoint.failing_since),
+        "failed_with": endpoint.failed_with,
     }
 
 
@@ -196,6 +209,23 @@ def delivery_shape(delivery: Delivery) -> JsonObject:
         "created_at": rfc3339(delivery.created_at),
         "next_attempt_at": rfc3339(delivery.next_attempt_at) if pending else None,
         "attempts": [attempt_shape(each) for each in delivery.attempts],
+    }
+
+
+def webhook_shape(delivery: Delivery, attempts: int) -> JsonObject:
+    """Show how a delivery stands, as its tracker does: with the last of so many attempts."""
+    last = delivery.attempts[-1] if delivery.attempts else None
+    pending = delivery.state is DeliveryState.PENDING
+    return {
+        "delivery_id": delivery.id,
+        "type": delivery.type,
+        "url": delivery.url,
+        "state": delivery.state,
+        "reason": delivery.reason,
+        "attempts": attempts,
+        "status": last and last.status,
+        "error": last and last.error,
+        "next_attempt_at": rfc3339(delivery.next_attempt_at) if pending else None,
     }
 
 

@@ -77,8 +77,65 @@ async def test_the_same_again_is_the_same_after_its_end(
 async def test_other_settings_are_refused_and_change_nothing(client: httpx.AsyncClient) -> None:
     first = await client.put(TRACKER, json={"deadline_s": 60})
     answer = await client.put(TRACKER, json={"deadline_s": 61})
-    assert "DELETE" in assert_problem(answer, 409)
+    detail = assert_problem(answer, 409, "deadline_s")
+    assert "deadline_s: it is 60.0, you sent 61.0" in detail
+    assert f"DELETE {TRACKER}" in detail
     assert (await client.get(TRACKER)).json() == first.json()
+
+
+async def test_other_settings_of_what_is_over_are_refused_with_what_can_be_done(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    await client.put(TRACKER, json={"callback_url": HOOK})
+    await house.look("g-1", COMPLETED)
+    answer = await client.put(TRACKER, json={"callback_url": f"{HOOK}/new"})
+    detail = assert_problem(answer, 409, "callback_url")
+    assert f'callback_url: it is "{HOOK}", you sent "{HOOK}/new"' in detail
+    assert "It has completed" in detail
+    assert "POST /v1/deliveries/{delivery_id}/replay" in detail
+
+
+async def test_how_the_webhook_stands_is_told_with_the_tracker(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    await client.put(TRACKER, json={"callback_url": HOOK})
+    await client.put("/v1/trackers/luma/g-2")
+    assert (await client.get(TRACKER)).json()["webhook"] is None
+    await house.look("g-1", COMPLETED)
+    await house.look("g-2", COMPLETED)
+
+    owed = (await client.get(TRACKER)).json()["webhook"]
+
+    assert owed | {"delivery_id": "", "next_attempt_at": ""} == {
+        "delivery_id": "",
+        "type": "generation.completed",
+        "url": HOOK,
+        "state": "pending",
+        "reason": None,
+        "attempts": 0,
+        "status": None,
+        "error": None,
+        "next_attempt_at": "",
+    }
+    again = await client.put(TRACKER, json={"callback_url": HOOK})
+    listed = schemas.TrackerPage.model_validate_json((await client.get("/v1/trackers")).content)
+    assert again.json()["webhook"] == owed
+    assert [each.webhook and each.webhook.delivery_id for each in listed.items] == [
+        None,
+        owed["delivery_id"],
+    ]
+
+
+async def test_an_error_is_current_until_a_look_shows_it(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    await client.put(TRACKER)
+    await house.look("g-1", Missing("404 Not Found"))
+    missing = (await client.get(TRACKER)).json()
+    await house.look("g-1", DREAMING)
+    seen = (await client.get(TRACKER)).json()
+    assert (missing["last_error"], missing["current_error"]) == ("404 Not Found", "404 Not Found")
+    assert (seen["last_error"], seen["current_error"]) == ("404 Not Found", None)
 
 
 async def test_a_canceled_tracker_starts_anew_with_other_settings(

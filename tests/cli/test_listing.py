@@ -54,12 +54,16 @@ def test_list_can_go_through_all(api: FakeApi, run: Run) -> None:
     assert len(run("list", "--all").lines) == 1500
 
 
-def test_cancel_prints_what_each_is_now(api: FakeApi, run: Run) -> None:
+def test_cancel_prints_what_each_is_now_and_says_what_was_over(api: FakeApi, run: Run) -> None:
+    over = tracker("g-2", state="completed", finished_at="2026-01-01T00:00:00.000Z")
     api.answers["DELETE /v1/trackers/luma/g-1"] = (200, tracker(state="canceled"))
-    api.answers["DELETE /v1/trackers/luma/g-2"] = (200, tracker("g-2", state="completed"))
+    api.answers["DELETE /v1/trackers/luma/g-2"] = (200, over)
     ended = run("cancel", "g-1", "g-2")
     assert ended.code == 0
     assert [each["state"] for each in ended.lines] == ["canceled", "completed"]
+    (said,) = ended.err.splitlines()
+    assert said.startswith("dreamhook: g-2: there is nothing to cancel: it ended ")
+    assert said.endswith(" ago, completed.")
 
 
 # --- deliveries -----------------------------------------------------------------------------------

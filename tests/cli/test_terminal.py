@@ -17,6 +17,8 @@ ID = "63c2c9b5-b143-4242-bb3f-f5ab57ba27c2"
 URL = f"https://storage.example.com/dream_machine/{ID}/{ID}_video.mp4?token={'x' * 80}"
 KNOWN = {
     "name": "luma",
+    "configured": True,
+    "health": {"ok": True},
     "kinds": [{"kind": ["ray-2"], "sample": 9, "median_s": 88.0, "p90_s": 131.0}],
 }
 
@@ -52,11 +54,42 @@ def test_list_is_a_table(api: FakeApi, run_on_terminal: Run) -> None:
 
     assert (ended.code, ended.err) == (0, "")
     heading, first, second, *_ = ended.out.splitlines()
-    assert heading.split() == ["Generation", "State", "Model", "Age", "Looks"]
+    assert heading.split() == ["Generation", "State", "Model", "Age"]
     assert first.startswith(f"{ID}  tracking (dreaming)")
     assert second.startswith(f"{ID}  failed")
     assert "[red]moderation" in ended.out
     assert "\x1b" not in ended.out
+
+
+def test_a_list_tells_which_webhooks_have_not_come_and_why(
+    api: FakeApi, run_on_terminal: Run
+) -> None:
+    late = {"state": "pending", "attempts": 3, "status": 503, "error": None}
+    page = {
+        "items": [
+            tracker(webhook=late),
+            tracker(webhook={"state": "exhausted", "attempts": 1, "error": "no answer"}),
+            tracker(webhook={"state": "exhausted", "attempts": 0, "reason": "endpoint_disabled"}),
+            tracker(webhook={"state": "delivered", "attempts": 1, "status": 204}),
+        ],
+        "next_cursor": None,
+    }
+    api.answers["GET /v1/trackers"] = (200, page)
+
+    out = " ".join(run_on_terminal("list").out.split())
+
+    assert "Generation State Webhook Model Age" in out
+    for words in ("exhausted: no", "exhausted: its", "delivered"):
+        assert words in out
+    assert "pending: HTTP 503 (3" in out
+
+
+def test_get_tells_why_the_webhook_has_not_come(api: FakeApi, run_on_terminal: Run) -> None:
+    late = {"state": "pending", "attempts": 1, "status": None, "error": "the name is not known"}
+    answer_get(api, [], [], webhook=late | {"next_attempt_at": "2026-01-01T00:02:00.000Z"})
+    out = run_on_terminal("get", ID).out
+    assert re.search(r"^webhook +pending: the name is not known \(1 attempt\)$", out, re.MULTILINE)
+    assert re.search(r"^next attempt at +2026-01-01T00:02:00.000Z$", out, re.MULTILINE)
 
 
 def test_accounts_are_told_apart_where_they_differ(api: FakeApi, run_on_terminal: Run) -> None:
@@ -175,6 +208,52 @@ def test_wait_shows_the_end_and_the_assets(api: FakeApi, run_on_terminal: Run) -
     assert ended.out.splitlines() == [f"completed  {ID}", f"  video  {URL}"]
 
 
+def test_wait_says_what_keeps_it(api: FakeApi, on_screen: OnScreen) -> None:
+    api.answers["GET /v1/accounts"] = (200, {"items": [KNOWN]})
+    unseen = tracker(state="tracking", current_error="404 Not Found")
+    api.answers[f"GET /v1/trackers/luma/{ID}"] = (200, unseen)
+    with on_screen("wait", ID) as screen:
+        screen.until("the last look failed: 404 Not Found")
+        health = {"ok": False, "reason": "credentials rejected", "detail": "401"}
+        api.answers["GET /v1/accounts"] = (200, {"items": [KNOWN | {"health": health}]})
+        screen.until("its account is in trouble: credentials rejected (401)")
+
+
+def test_an_end_is_shown_with_what_is_still_wrong(api: FakeApi, run_on_terminal: Run) -> None:
+    late = {"state": "pending", "attempts": 1, "status": 503, "error": None}
+    gone = tracker(
+        state="expired", reason="not_found", current_error="404 Not Found", assets={}, webhook=late
+    )
+    api.answers[f"GET /v1/trackers/luma/{ID}"] = (200, gone)
+    ended = run_on_terminal("wait", ID)
+    assert (ended.code, ended.out.splitlines()) == (
+        4,
+        [
+            f"expired (not_found)  {ID}",
+            "  last look  404 Not Found",
+            "  webhook    pending: HTTP 503 (1 attempt)",
+        ],
+    )
+
+
+def test_kinds_that_say_the_same_are_one_line(api: FakeApi, run_on_terminal: Run) -> None:
+    kind = {"median_s": 4.0, "p90_s": 9.0, "queue_median_s": None, "looks_per_generation": 4.0}
+    kinds = [
+        kind | {"kind": words, "sample": sample}
+        for words, sample in (
+            ([], 9), (["photon-1"], 3), (["photon-1", "image"], 3), (["photon-1", "image", ""], 3),
+            (["ray-2"], 6), (["ray-2", ""], 2), (["ray-2", "video"], 4),
+        )
+    ]  # fmt: skip
+    account = KNOWN | {"kinds": kinds, "provider": "luma", "tracking": 0}
+    api.answers["GET /v1/accounts"] = (200, {"items": [account]})
+
+    *_, table = run_on_terminal("accounts").out.split("\n\n")
+
+    named = [re.split(r" {2,}", line)[1] for line in table.splitlines()[1:]]
+    assert named == ["all", "photon-1", "photon-1 image", "ray-2", "ray-2 -", "ray-2 video"]
+
+
 def test_thousands_are_counted_on_a_terminal_and_leave_no_bar(
     api: FakeApi, on_screen: OnScreen, tmp_path: Path
 ) -> None:
@@ -265,6 +344,7 @@ def test_a_clock_that_is_behind_makes_no_negative_age() -> None:
         ({"state": "tracking", "provider_state": "queued"}, "tracking (queued)"),
         ({"state": "tracking", "provider_state": "busy", "progress": 0.4}, "tracking (busy, 40%)"),
         ({"state": "tracking", "provider_state": None}, "tracking"),
+        ({"state": "tracking", "current_error": "404"}, "tracking (last look: 404)"),
         ({"state": "failed", "failure_reason": "moderation"}, "failed (moderation)"),
         ({"state": "expired", "reason": "deadline"}, "expired (deadline)"),
         ({"state": "completed", "provider_state": "completed"}, "completed"),

@@ -96,7 +96,7 @@ def test_the_board_shows_figures_troubles_ends_and_a_list(width: int) -> None:
         "1 pending",
         "account luma: credentials rejected, held until 00:10:30",
         "account old: it is not configured",
-        "endpoint studio: off for 10 min",
+        "endpoint studio, https://example.com/: off for 10 min (it answered",
         "29 more endpoints",
         "10 s",
         "failed",
@@ -121,14 +121,34 @@ def test_no_text_of_others_moves_the_cursor_or_is_markup() -> None:
 def test_deliveries_are_a_list_with_their_last_attempt() -> None:
     row = {
         "id": "dlv_1",
-        "endpoint": "studio",
+        "generation_id": "g-1",
+        "url": "https://example.com/hook",
         "created_at": "2026-01-01T00:08:00.000Z",
         "attempts": [{"status": 500, "error": None}],
     }
     shown = drawn(view(rows=[row], listing=LISTINGS[1]))
     assert "Webhooks pending" in shown
-    assert "dlv_1" in shown
+    assert "g-1" in shown
+    assert "https://example.com/hook" in shown
     assert "1, HTTP 500" in shown
+
+
+def test_an_ended_one_is_listed_with_its_webhook() -> None:
+    row = {
+        "generation_id": "g-1",
+        "account": "luma",
+        "state": "completed",
+        "webhook": {"state": "exhausted", "attempts": 12, "status": 500},
+    }
+    shown = drawn(view(rows=[row], listing=LISTINGS[-1]))
+    assert "completed, webhook exhausted: HTTP 500" in shown
+
+
+def test_a_bare_url_in_trouble_is_named_by_itself_with_the_cause() -> None:
+    endpoint = {"name": "url_0f", "url": "https://example.com/hook", "enabled": True}
+    trouble = endpoint | {"since": "2026-01-01T00:00:00.000Z", "failed_with": "HTTP 503"}
+    stats = STATS | {"endpoints_in_trouble": {"total": 1, "items": [trouble]}}
+    assert "https://example.com/hook: failing for 10 min (HTTP 503)" in troubles_of(stats, NOW)
 
 
 def test_an_account_is_named_once() -> None:

@@ -113,6 +113,15 @@ def test_an_api_that_goes_away_amid_thousands_tells_how_far_it_came(
     assert "Redis does not answer. (HTTP 503)" in ended.err
 
 
+def test_a_wait_that_nobody_watches_says_once_that_looks_fail(api: FakeApi, run: Run) -> None:
+    unseen = tracker(current_error="404 Not Found")
+    answers = iter([unseen, unseen, tracker(state="expired", reason="not_found")])
+    api.answers["GET /v1/trackers/luma/g-1"] = lambda _: (200, next(answers))
+    ended = run("wait", "g-1")
+    assert ended.code == 4
+    assert ended.err == "dreamhook: g-1: the last look failed: 404 Not Found; looking again\n"
+
+
 def test_an_endpoint_and_headers_can_be_named(api: FakeApi, run: Run) -> None:
     api.answers["POST /v1/trackers"] = tracked
     run("track", "g-1", "--endpoint", "studio", "--header", "X-Team: video:one")

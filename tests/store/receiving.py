@@ -74,8 +74,15 @@ async def owe(
     return await store.deliveries.announce(event_of(delivery, lane), now=now)
 
 
-async def end(store: Store, name: str, *, endpoint: str | None = "url_1", now: int = T) -> str:
-    """Complete a generation with its event; returns the lane whose drain the caller must start."""
+async def end(
+    store: Store,
+    name: str,
+    *,
+    endpoint: str | None = "url_1",
+    state: State = State.COMPLETED,
+    now: int = T,
+) -> str:
+    """End a generation with its event; returns the lane whose drain the caller must start."""
     await store.trackers.track("luma", "luma", [(name, Terms(deadline_s=60))], now=now)
     claimed = await store.trackers.claim_one("luma", name, rate=None, now=now)
     assert isinstance(claimed, ClaimedTracker)
@@ -83,7 +90,7 @@ async def end(store: Store, name: str, *, endpoint: str | None = "url_1", now: i
     if endpoint is not None:
         delivery = owed(name, endpoint=endpoint, account="luma", generation_id=name)
         event = replace(event, delivery=delivery, lane=LANE)
-    done = replace(claimed.tracker, state=State.COMPLETED)
+    done = replace(claimed.tracker, state=state)
     applied, lane = await store.trackers.settle(done, event=event, now=now)
     assert applied
     return lane

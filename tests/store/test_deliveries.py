@@ -33,6 +33,30 @@ def delivery(name: str) -> Delivery:
     return owed(name, account="luma", generation_id=name)
 
 
+# --- the newest of a tracker ----------------------------------------------------------------------
+
+
+async def test_what_is_owed_for_a_tracker_is_found_with_its_last_attempt(store: Store) -> None:
+    names = [("luma", "g-1"), ("luma", "g-2"), ("luma", "unknown")]
+    await end(store, "g-1")
+    await end(store, "g-2", endpoint=None)
+    for status in (500, 503):
+        await settle(store, (await taken(store))[0], PENDING, status=status, again_at=T)
+
+    owed = await store.deliveries.latest_of(names)
+
+    assert list(owed) == [("luma", "g-1")]
+    it, attempts = owed["luma", "g-1"]
+    assert (it.id, it.state, attempts) == ("dlv_g-1", PENDING, 2)
+    assert [each.outcome for each in it.attempts] == ["HTTP 503"]
+
+
+async def test_a_tracker_that_begins_anew_has_been_owed_nothing(store: Store) -> None:
+    await end(store, "g-1", state=State.EXPIRED)
+    await store.trackers.track("luma", "luma", [("g-1", Terms(deadline_s=60))], now=T)
+    assert await store.deliveries.latest_of([("luma", "g-1")]) == {}
+
+
 # --- births ---------------------------------------------------------------------------------------
 
 

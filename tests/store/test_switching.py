@@ -219,12 +219,14 @@ async def test_an_endpoint_has_not_failed_where_it_has_moved_to(store: Store, re
     await owe(store, "1")
     await settle(store, (await taken(store))[0], PENDING)
     await receiving.put(store, ORDERS)
-    assert (await known(store)).failing_since == T
+    before = await known(store)
+    assert (before.failing_since, before.failed_with) == (T, "HTTP 500")
 
     await receiving.put(store, replace(ORDERS, url=ELSEWHERE))
 
     found = await known(store)
     assert (found.failing_since, found.failed_at, found.failing_days) == (None, 0, 0)
+    assert found.failed_with is None
     assert not await redis.exists("test:troubled")
 
 

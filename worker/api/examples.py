@@ -31,12 +31,14 @@ TRACKER: JsonObject = {
     "callback_url": _URL,
     "endpoint": None,
     "events": ["generation.completed", "generation.expired", "generation.failed"],
+    "webhook": None,
     "metadata": _METADATA,
     "headers": {},
     "deadline_s": 86400.0,
     "polls": 3,
     "poll_errors": 0,
     "last_error": None,
+    "current_error": None,
     "tracked_at": "2026-01-31T12:00:00.000Z",
     "seen_at": "2026-01-31T12:00:21.500Z",
     "finished_at": None,
@@ -118,6 +120,7 @@ ENDPOINT: JsonObject = {
     "concurrency": 4,
     "refresh_assets": False,
     "failing_since": None,
+    "failed_with": None,
 }
 
 NOTICE: JsonObject = {

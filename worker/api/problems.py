@@ -1,7 +1,8 @@
 """Everything that goes wrong for a caller, as RFC 9457 problems.
 
 `type` is always `about:blank`, which says that the status says it all and `title` is its name;
-`detail` is for people. A problem with what was sent names the `field`, and all of them in `errors`.
+`detail` is for people. A problem with what was sent names the `field`, and all of them in
+`errors`; so does one with settings that are others than those that were sent.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def problem_of(error: DreamhookError) -> Problem:
             about = [] if error.field is None else [(error.field, str(error))]
             return Problem(404, str(error), about)
         case ConflictError():
-            return Problem(409, str(error))
+            return Problem(409, str(error), error.differing)
         case UnavailableError():
             seconds = max(1, math.ceil(error.retry_after))
             return Problem(503, str(error), headers={"Retry-After": str(seconds)})

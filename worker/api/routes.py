@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from functools import partial
 from typing import Annotated
 
@@ -23,7 +24,7 @@ from worker.api.routing import (
     shown_to,
 )
 from worker.errors import ConfigurationError, UnavailableError
-from worker.model import JsonObject
+from worker.model import JsonObject, Tracker
 from worker.requests import TrackRequest, parse
 from worker.service import Outcome, Tracked
 from worker.status import Status
@@ -68,9 +69,9 @@ async def track(request: Request) -> Response:
     tracked = await service_of(request).track(
         account, generation_id, wanted, traceparent=_traceparent(request)
     )
-    shape = shapes.tracker_shape(tracked.tracker)
     if not tracked.created:
-        return json_answer(shape)
+        return await _tracker_answer(request, tracked.tracker)
+    shape = shapes.tracker_shape(tracked.tracker)
     return json_answer(shape, 202, {"Location": f"/v1/trackers/{account}/{generation_id}"})
 
 
@@ -87,22 +88,29 @@ async def track_many(request: Request) -> Response:
     """Track many in one call. Each item has an outcome of its own; a bad one harms no other."""
     items = parse(schemas.LooseBatch, await request.body()).trackers
     outcomes = await service_of(request).track_many(items, traceparent=_traceparent(request))
-    results = [_result(item, each) for item, each in zip(items, outcomes, strict=True)]
+    tracked = [each.tracker for each in outcomes if isinstance(each, Tracked)]
+    shown = iter(await service_of(request).shapes_of(tracked))
+    results = [_result(item, each, shown) for item, each in zip(items, outcomes, strict=True)]
     return json_answer({"results": results})
+
+
+async def _tracker_answer(request: Request, tracker: Tracker, status_code: int = 200) -> Response:
+    shape = (await service_of(request).shapes_of([tracker]))[0]
+    return json_answer(shown_to(request, shape), status_code)
 
 
 def _traceparent(request: Request) -> str | None:
     return tracing.accepted(request.headers.get("traceparent"))
 
 
-def _result(item: object, outcome: Outcome) -> JsonObject:
+def _result(item: object, outcome: Outcome, shown: Iterator[JsonObject]) -> JsonObject:
     if isinstance(outcome, Tracked):
         tracker = outcome.tracker
         return {
             "account": tracker.account,
             "generation_id": tracker.generation_id,
             "status": 202 if outcome.created else 200,
-            "tracker": shapes.tracker_shape(tracker),
+            "tracker": next(shown),
         }
     sent = item if isinstance(item, dict) else {}
     names = {name: sent.get(name) for name in ("account", "generation_id")}
@@ -129,7 +137,7 @@ async def get_tracker(
             return Problem(403, "fresh: this key may only read; leave fresh out.").response()
         await service.fresh(account, generation_id)
     tracker = await service.wait(account, generation_id, query.wait)
-    return json_answer(shown_to(request, shapes.tracker_shape(tracker)))
+    return await _tracker_answer(request, tracker)
 
 
 @trackers.get(
@@ -152,9 +160,8 @@ async def list_trackers(
 )
 async def cancel(request: Request, account: str, generation_id: str) -> Response:
     """Stop tracking, without an event. What is over stays as it is; the generation goes on."""
-    return json_answer(
-        shapes.tracker_shape(await service_of(request).cancel(account, generation_id))
-    )
+    canceled = await service_of(request).cancel(account, generation_id)
+    return await _tracker_answer(request, canceled)
 
 
 @trackers.post(
@@ -169,7 +176,7 @@ async def cancel(request: Request, account: str, generation_id: str) -> Response
 async def poll(request: Request, account: str, generation_id: str) -> Response:
     """Make the next look due now, within the account's budget."""
     tracker = await service_of(request).poll(account, generation_id)
-    return json_answer(shapes.tracker_shape(tracker), 202)
+    return await _tracker_answer(request, tracker, 202)
 
 
 @trackers.get(

@@ -100,6 +100,20 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Webhook(Answer):
+    """How what was owed last for a generation stands."""
+
+    delivery_id: str
+    type: EventType
+    url: str
+    state: DeliveryState
+    reason: DeliveryReason | None = Field(description="Why it is exhausted.")
+    attempts: int = Field(description="How many there were; 50 at most are kept.")
+    status: int | None = Field(description="What the receiver answered last.")
+    error: str | None = Field(description="Why it did not answer.")
+    next_attempt_at: datetime | None
+
+
 class Tracker(Answer):
     """A durable promise to watch one generation to its end."""
 
@@ -122,12 +136,14 @@ class Tracker(Answer):
     callback_url: str | None
     endpoint: str | None
     events: list[EventType]
+    webhook: Webhook | None = Field(description="Of the newest event; null: none is owed so far.")
     metadata: JsonObject
     headers: dict[str, str] = Field(description="To a read-only key each value is ***.")
     deadline_s: float
     polls: int = Field(description="Looks that covered it.")
     poll_errors: int = Field(description="Those that gave nothing to go by.")
     last_error: str | None
+    current_error: str | None = Field(description="The same, if the last look was one of them.")
     tracked_at: datetime
     seen_at: datetime | None = Field(description="When the provider last showed it.")
     finished_at: datetime | None
@@ -235,6 +251,7 @@ class Endpoint(Answer):
     concurrency: int = Field(description="Attempts under way at its origin at a time.")
     refresh_assets: bool
     failing_since: datetime | None = Field(description="Since when no attempt has succeeded.")
+    failed_with: str | None = Field(description="What came of the attempt that failed last.")
 
 
 class EndpointAndSecret(Endpoint):

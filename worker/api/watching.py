@@ -100,6 +100,7 @@ class EndpointInTrouble(Answer):
     since: datetime
     enabled: bool
     reason: str | None
+    failed_with: str | None = Field(description="What came of the attempt that failed last.")
 
 
 class EndpointsInTrouble(Answer):

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from worker.cli.process import printable
 from worker.cli.tables import STYLES, styled
-from worker.cli.words import age, duration, last_attempt, state_of
+from worker.cli.words import age, duration, last_attempt, standing_of
 from worker.model import JsonObject
 
 KEPT_EVENTS = 200
@@ -41,6 +41,7 @@ LISTINGS = (
     Listing("Webhooks exhausted", "deliveries", "exhausted"),
     Listing("Failed", "trackers", "failed"),
     Listing("Expired", "trackers", "expired"),
+    Listing("Completed", "trackers", "completed"),
 )
 
 
@@ -160,7 +161,9 @@ def troubles_of(stats: JsonObject, now: datetime) -> Iterator[str]:
     for each in endpoints.get("items") or ():
         how = "failing" if each.get("enabled") else "off"
         since = age(each.get("since"), now)
-        yield f"endpoint {each['name']}: {how} for {since} ({each.get('reason')}) {each.get('url')}"
+        why = each.get("failed_with") if each.get("enabled") else each.get("reason")
+        name = "" if each["name"].startswith("url_") else f"endpoint {each['name']}, "
+        yield f"{name}{each.get('url')}: {how} for {since} ({why or each.get('reason')})"
     hidden = (endpoints.get("total") or 0) - len(endpoints.get("items") or ())
     if hidden > 0:
         yield f"{hidden:,} more endpoints"
@@ -201,9 +204,9 @@ def _listed(listing: Listing, rows: Sequence[JsonObject], now: datetime) -> Tabl
     for row in rows:
         if listing.path == "trackers":
             ids = (row.get("generation_id"), row.get("account"))
-            at, more = row.get("tracked_at"), state_of(row)
+            at, more = row.get("tracked_at"), standing_of(row)
         else:
-            ids = (row.get("id"), row.get("endpoint"))
+            ids = (row.get("generation_id") or row.get("id"), row.get("url"))
             at, more = row.get("created_at"), last_attempt(row.get("attempts") or ())
         table.add_row(Text(age(at, now), "dim", no_wrap=True), *map(_cut, ids), _cut(more))
     return _titled(listing.title, table)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from worker.cli import tables
-from worker.cli.process import Exit, emit, wants_json
+from worker.cli.process import Exit, complain, emit, wants_json
 from worker.cli.session import PAGE, api, do_to_each, page_of, show_some
 from worker.cli.timeline import tree_of
+from worker.cli.words import age, state_of
 from worker.errors import NotFoundError
 from worker.model import DeliveryState, JsonObject, State
 
@@ -44,13 +46,21 @@ def list_trackers(
 
 
 def cancel(account: str, generation_ids: Iterable[str], *, json: bool) -> Exit:
-    """Stop tracking."""
+    """Stop tracking; of what was over before, say so."""
     with api() as client:
+
+        def stop(generation_id: str) -> JsonObject:
+            tracker = client.cancel(account, generation_id)
+            if tracker["state"] != State.CANCELED:
+                ended = age(tracker.get("finished_at"), datetime.now(UTC))
+                complain(
+                    f"{generation_id}: there is nothing to cancel: it ended {ended} ago,"
+                    f" {state_of(tracker)}."
+                )
+            return tracker
+
         return do_to_each(
-            generation_ids,
-            lambda generation_id: client.cancel(account, generation_id),
-            tables.show_trackers,
-            as_json=wants_json(asked=json),
+            generation_ids, stop, tables.show_trackers, as_json=wants_json(asked=json)
         )
 
 

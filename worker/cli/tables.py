@@ -13,7 +13,15 @@ from rich.tree import Tree
 
 from worker.cli.process import printable
 from worker.cli.timeline import Node, delivery_node
-from worker.cli.words import age, duration, kind_in_words, last_attempt, state_of
+from worker.cli.words import (
+    age,
+    duration,
+    kind_in_words,
+    last_attempt,
+    state_of,
+    telling,
+    webhook_of,
+)
 from worker.model import JsonObject
 
 STYLES = {
@@ -28,6 +36,7 @@ STYLES = {
     "canceled": "bright_black",
     "tracking": "cyan",
     "pending": "cyan",
+    "pending:": "yellow",
     "discarded": "bright_black",
     "change": "bold",
     "on": "green",
@@ -45,7 +54,8 @@ def screen() -> Console:
 def styled(text: object) -> Text:
     """Make a text that a terminal only shows, in the colour of its first word."""
     shown = printable(text)
-    return Text(shown, STYLES.get(shown.partition(" ")[0].rstrip(":"), ""))
+    word = shown.partition(" ")[0]
+    return Text(shown, STYLES.get(word) or STYLES.get(word.rstrip(":"), ""))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -120,13 +130,15 @@ def show_trackers(trackers: Iterable[JsonObject]) -> None:
     columns: dict[str, list[object]] = {
         "Generation": [each["generation_id"] for each in found],
         "State": [state_of(each) for each in found],
+        "Webhook": [webhook_of(each) for each in found],
         "Model": [each.get("model") or "" for each in found],
         "Account": [each["account"] for each in found],
         "Age": [age(each.get("tracked_at"), now) for each in found],
-        "Looks": [each.get("polls", "") for each in found],
     }
     if len(set(columns["Account"])) == 1:
         del columns["Account"]
+    if not any(columns["Webhook"]):
+        del columns["Webhook"]
     show_table(list(columns), zip(*columns.values(), strict=True))
 
 
@@ -145,6 +157,8 @@ def show_tracker(tracker: JsonObject) -> None:
             ("failure code", tracker.get("failure_code")),
             ("may be retried", _yes_or_no(tracker.get("retryable"))),
             ("last error", tracker.get("last_error")),
+            ("webhook", webhook_of(tracker)),
+            ("next attempt at", (tracker.get("webhook") or {}).get("next_attempt_at")),
             ("callback_url", tracker.get("callback_url")),
             ("endpoint", tracker.get("endpoint")),
             ("events", ", ".join(tracker.get("events") or ())),
@@ -163,7 +177,15 @@ def show_end(tracker: JsonObject) -> None:
     """Print how a tracker ended, and where what was made is to be had."""
     line = Text.assemble(styled(state_of(tracker)), "  ", printable(tracker["generation_id"]))
     screen().print(line, soft_wrap=True)
-    show_fields(_assets(tracker), indent="  ")
+    webhook = webhook_of(tracker)
+    show_fields(
+        [
+            *_assets(tracker),
+            ("last look", tracker.get("current_error")),
+            ("webhook", webhook if ":" in webhook else None),
+        ],
+        indent="  ",
+    )
 
 
 # --- deliveries -----------------------------------------------------------------------------------
@@ -221,7 +243,8 @@ def condition_of(endpoint: JsonObject, now: datetime) -> str:
     if not endpoint.get("enabled"):
         return f"off ({endpoint.get('disabled_reason') or 'switched off'})"
     if endpoint.get("failing_since"):
-        return f"failing for {age(endpoint['failing_since'], now)}"
+        why = f" ({endpoint['failed_with']})" if endpoint.get("failed_with") else ""
+        return f"failing for {age(endpoint['failing_since'], now)}{why}"
     return "on"
 
 
@@ -261,7 +284,7 @@ def show_accounts(accounts: Sequence[JsonObject]) -> None:
         for each in accounts
     )
     show_table(("Account", "State", "Provider", "Tracking", "Requests a second"), rows)
-    kinds = [(each["name"], kind) for each in accounts for kind in each.get("kinds") or ()]
+    kinds = [(each["name"], kind) for each in accounts for kind in telling(each.get("kinds") or ())]
     if kinds:
         screen().print()
         show_table(

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli import tables
-from worker.cli.process import Exit, emit, ended_by_signals, printable, wants_json
+from worker.cli.process import Exit, complain, emit, ended_by_signals, printable, wants_json
 from worker.cli.session import api
 from worker.cli.words import duration, estimate_of
 from worker.client import ApiError, Client
@@ -57,15 +57,18 @@ def wait_for(
     as_json, outcome = wants_json(asked=json), Exit.OK
     until = None if timeout_s is None else monotonic() + timeout_s
     line = Line(_known(client, account), len(generation_ids))
+
+    def tell(tracker: JsonObject) -> None:
+        line.accounts = _known(client, account)
+        line.tell(tracker)
+
     for number, generation_id in enumerate(generation_ids):
         line.begin(generation_id, number)
         left = None if until is None else max(0.0, until - monotonic())
         with shown(line):
             if sys.stderr.isatty():
                 line.tell(client.get(account, generation_id))  # there is something to see at once
-            tracker = client.wait(
-                account, generation_id, timeout_s=left, step_s=STEP_S, tell=line.tell
-            )
+            tracker = client.wait(account, generation_id, timeout_s=left, step_s=STEP_S, tell=tell)
         if as_json:
             emit(tracker)
         else:
@@ -83,6 +86,7 @@ class Line:
     generation_id: str = ""
     done: int = 0
     tracker: JsonObject | None = None
+    complained: str | None = None
     spinner: Spinner = field(default_factory=lambda: Spinner("dots"))
 
     def begin(self, generation_id: str, done: int) -> None:
@@ -90,8 +94,13 @@ class Line:
         self.generation_id, self.done, self.tracker = generation_id, done, None
 
     def tell(self, tracker: JsonObject) -> None:
-        """Note how it stands."""
+        """Note how it stands; without a terminal say when the looks begin to fail."""
         self.tracker = tracker
+        error = tracker.get("current_error")
+        if error != self.complained and not sys.stderr.isatty():
+            self.complained = error
+            if error:
+                complain(f"{self.generation_id}: {_failed(error)}; looking again")
 
     def __rich__(self) -> RenderableType:
         """Draw the line as it is now."""
@@ -112,9 +121,8 @@ class Line:
             if expected and self.total == 1:
                 bar = ProgressBar(total=expected[1], completed=min(age_s, expected[1]), width=_BAR)
                 parts.append(bar)
-            parts.append(
-                Text(said(self.tracker, age_s, expected), no_wrap=True, overflow="ellipsis")
-            )
+            words = said(self.tracker, age_s, expected, trouble_of(self.accounts))
+            parts.append(Text(words, no_wrap=True, overflow="ellipsis"))
         grid.add_row(*parts)
         return grid
 
@@ -135,16 +143,40 @@ def abridged(generation_id: str) -> str:
     return generation_id if len(generation_id) <= _ID else f"{generation_id[: _ID - 4]}…"
 
 
-def said(tracker: JsonObject, age_s: float, expected: tuple[float, float] | None) -> str:
-    """Say how it stands and how long it usually takes.
+def trouble_of(accounts: Sequence[JsonObject]) -> str | None:
+    """Say why nothing is looked at in these accounts, if that is so.
+
+    >>> health = {"ok": False, "reason": "credentials rejected", "detail": "401 Unauthorized"}
+    >>> trouble_of([{"configured": True, "health": health}])
+    'credentials rejected (401 Unauthorized)'
+    """
+    words = (tables.health_of(each).partition("problem: ")[2] for each in accounts)
+    return next(filter(None, words), None)
+
+
+def said(
+    tracker: JsonObject,
+    age_s: float,
+    expected: tuple[float, float] | None,
+    trouble: str | None = None,
+) -> str:
+    """Say how it stands and how long it usually takes, or what keeps it.
 
     >>> said({"provider_state": "dreaming"}, 41.0, (88.0, 112.0))
     'dreaming, 41 s; half take 88 s, 9 in 10 112 s'
     """
     text = f"{printable(tracker.get('provider_state') or 'tracking')}, {duration(max(1, age_s))}"
+    if trouble:
+        return f"{text}; its account is in trouble: {printable(trouble)}"
+    if tracker.get("current_error"):
+        return f"{text}; {_failed(printable(tracker['current_error']))}"
     if expected is None:
         return text
     return f"{text}; half take {duration(expected[0])}, 9 in 10 {duration(expected[1])}"
+
+
+def _failed(error: str) -> str:
+    return f"the last look failed: {error}"
 
 
 def _known(client: Client, account: str) -> list[JsonObject]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any
@@ -33,6 +33,9 @@ def state_of(tracker: JsonObject) -> str:
     running = tracker.get("provider_state")
     if running and progress is not None:
         running = f"{running}, {progress:.0%}"
+    if tracker.get("current_error"):
+        error = f"last look: {tracker['current_error']}"
+        running = f"{running}, {error}" if running else error
     why = {
         "tracking": running,
         "failed": tracker.get("failure_reason"),
@@ -124,13 +127,59 @@ def last_attempt(attempts: Sequence[JsonObject]) -> str:
     return f"{len(attempts)}, {last.get('error') or 'HTTP ' + str(last.get('status'))}"
 
 
-def kind_in_words(kind: Sequence[str]) -> str:
-    """Name a kind of generation.
+def webhook_of(tracker: JsonObject) -> str:
+    """Say how a tracker's webhook stands, and why it has not come.
 
-    >>> kind_in_words([]), kind_in_words(["ray-2", "video"])
-    ('all', 'ray-2 video')
+    >>> webhook_of({"webhook": {"state": "pending", "attempts": 3, "status": 503, "error": None}})
+    'pending: HTTP 503 (3 attempts)'
+    >>> webhook_of({"webhook": {"state": "delivered", "attempts": 1, "status": 204}})
+    'delivered'
     """
-    return " ".join(map(str, kind)) or "all"
+    webhook = tracker.get("webhook") or {}
+    state, count = str(webhook.get("state") or ""), webhook.get("attempts") or 0
+    if state == "delivered" or not (count or webhook.get("reason")):
+        return state
+    if not count:
+        return f"{state}: its endpoint is off"
+    why = webhook.get("error") or f"HTTP {webhook.get('status')}"
+    return f"{state}: {why} ({count} attempt{'' if count == 1 else 's'})"
+
+
+def standing_of(tracker: JsonObject) -> str:
+    """Say how a tracker stands, and how its webhook does if it is owed one.
+
+    >>> standing_of({"state": "completed", "webhook": {"state": "delivered", "attempts": 1}})
+    'completed, webhook delivered'
+    """
+    webhook = webhook_of(tracker)
+    return f"{state_of(tracker)}, webhook {webhook}" if webhook else state_of(tracker)
+
+
+def kind_in_words(kind: Sequence[str]) -> str:
+    """Name a kind of generation; what the provider does not say of it is a dash.
+
+    >>> kind_in_words([]), kind_in_words(["ray-2", "video"]), kind_in_words(["ray-2", "", "5s"])
+    ('all', 'ray-2 video', 'ray-2 - 5s')
+    """
+    return " ".join(str(word) or "-" for word in kind) or "all"
+
+
+def telling(kinds: Iterable[JsonObject]) -> list[JsonObject]:
+    """Leave out kinds that say the same as the wider one: all of that had nothing more to tell.
+
+    >>> seen = [(["photon-1"], 3), (["photon-1", ""], 3), (["ray-2"], 4), (["ray-2", ""], 1)]
+    >>> [each["kind"] for each in telling({"kind": k, "sample": n} for k, n in seen)]
+    [['photon-1'], ['ray-2'], ['ray-2', '']]
+    """
+    found = list(kinds)
+    samples = {tuple(each["kind"]): each.get("sample") for each in found}
+    return [
+        each
+        for each in found
+        if not each["kind"]
+        or each["kind"][-1] != ""
+        or samples.get(tuple(each["kind"][:-1])) != each.get("sample")
+    ]
 
 
 def estimate_of(tracker: JsonObject, accounts: Sequence[JsonObject]) -> tuple[float, float] | None:

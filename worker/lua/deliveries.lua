@@ -15,7 +15,7 @@ end
 
 -- An endpoint has not failed since: no run of failures can switch it off, and if it is on all is well.
 local function forget_failures(name, enabled)
-  redis.call('HDEL', key('endpoint:' .. name), 'failing_since', 'failed_at', 'failing_days')
+  redis.call('HDEL', key('endpoint:' .. name), 'failing_since', 'failed_at', 'failing_days', 'failed_with')
   if enabled == '1' then
     redis.call('ZREM', key('troubled'), name)
   end
@@ -134,6 +134,9 @@ local function owe(event_id, account, generation_id, owed, now, alive_ms, retent
     'lane', lane, 'queue', queue, 'event_id', event_id, 'endpoint', name, 'account', account,
     'generation_id', generation_id, 'created_at', now, 'record', owed.record)
   redis.call('ZADD', key('deliveries:pending'), seq, owed.id)
+  if account ~= '' then -- else it is about an endpoint
+    redis.call('HSET', key('tracker:' .. account .. ':' .. generation_id), 'webhook', owed.id)
+  end
   keep_endpoint(name, owed.id, now)
   if enabled ~= '1' then
     local known = {seq = seq, queue = queue, event_id = event_id, endpoint = name}

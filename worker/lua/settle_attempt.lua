@@ -3,13 +3,13 @@
 -- ARGV: now, delivery id, fence, state, reason, record, next_at, attempt, timeline entry,
 --   retention_ms, health version, reason, streak, held_until, detail ('' version = unchanged),
 --   outcome (ok, failed), the endpoint's failing_since as it was read ('' = none), failing_since
---   and failing_days as they follow from it ('' = unchanged), and if it switches the endpoint off:
---   why, whether that rests on failing_since (1 or 0), the URL it was called at, event id, event
---   type, event body
+--   and failing_days as they follow from it ('' = unchanged), what it failed with, and if it
+--   switches the endpoint off: why, whether that rests on failing_since (1 or 0), the URL it was
+--   called at, event id, event type, event body
 -- Returns {1, whether the endpoint was switched off}, or {0, 0} if the claim was stale
 local now, id, fence, state = clock(), ARGV[2], ARGV[3], ARGV[4]
 local retention_ms, outcome, read_since, since = tonumber(ARGV[10]), ARGV[16], ARGV[17], ARGV[18]
-local off, rests_on_since, url, off_event = ARGV[20], ARGV[21] == '1', ARGV[22], ARGV[23]
+local off, rests_on_since, url, off_event = ARGV[21], ARGV[22] == '1', ARGV[23], ARGV[24]
 local delivery, attempts = key('delivery:' .. id), key('attempts:' .. id)
 local known = delivery_of(id)
 if not known then
@@ -33,6 +33,7 @@ elseif enabled and outcome == 'failed' then
   elseif not failing_since then -- a success came between: this failure is the first since
     redis.call('HSET', endpoint, 'failing_since', now, 'failed_at', now, 'failing_days', 1)
   end
+  redis.call('HSET', endpoint, 'failed_with', ARGV[20])
   trouble(name, now)
 end
 if off and enabled == '1' and is[5] ~= url then
@@ -41,7 +42,7 @@ if off and enabled == '1' and is[5] ~= url then
   end
 elseif off and enabled == '1' and not (rests_on_since and (failing_since or '') ~= read_since) then
   switched_off, enabled = 1, '0'
-  bear_event(23, '', '', now, 0, retention_ms)
+  bear_event(24, '', '', now, 0, retention_ms)
   disable_endpoint(name, off, off_event, now)
 end
 

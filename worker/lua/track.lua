@@ -19,7 +19,7 @@ local function begin_anew(id, tracker, timeline, state)
   local index = 'trackers:' .. account .. ':' .. state
   redis.call('ZREM', key(index), id)
   redis.call('ZREM', key('expiry'), index .. ' ' .. id)
-  redis.call('HDEL', tracker, 'looks')
+  redis.call('HDEL', tracker, 'looks', 'webhook')
   redis.call('PERSIST', tracker)
   redis.call('PERSIST', timeline)
 end

@@ -55,7 +55,8 @@ class Endpoint:
     """A named receiver. `secrets` are the newest first; none: the deployment's own secret signs.
 
     `failing_since` is when the first of its attempts failed after which none succeeded (nor was
-    there a long pause); `failed_at` when the last did, and `failing_days` on how many days.
+    there a long pause); `failed_at` when the last did, `failed_with` what came of that one, and
+    `failing_days` on how many days they did.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Endpoint:
     disabled_reason: str | None = None
     failing_since: int | None = None
     failed_at: int = 0
+    failed_with: str | None = None
     failing_days: int = 0
     secrets: tuple[Secret, ...] = ()
     seq: int = 0
@@ -118,6 +120,11 @@ class Attempt:
     status: int | None = None
     error: str | None = None
     response: str | None = None
+
+    @property
+    def outcome(self) -> str:
+        """What came of it, in a few words: the status, or why there is none."""
+        return self.error or f"HTTP {self.status}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,6 +75,36 @@ class Deliveries:
             if row
         ]
 
+    async def latest_of(
+        self, trackers: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], tuple[Delivery, int]]:
+        """Find what was owed last for each of these trackers, named by account and generation ID.
+
+        Returns:
+            For those that have been owed something, the delivery, with the last of its attempts
+            alone, and how many of them are kept.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for account, generation_id in trackers:
+            pipe.hget(self._key(f"tracker:{account}:{generation_id}"), "webhook")
+        owed = {
+            name: each.decode()
+            for name, each in zip(trackers, await pipe.execute(), strict=True)
+            if each
+        }
+        for delivery_id in owed.values():
+            pipe.hgetall(self._key(f"delivery:{delivery_id}"))
+            pipe.lrange(self._key(f"attempts:{delivery_id}"), -1, -1)
+            pipe.llen(self._key(f"attempts:{delivery_id}"))
+        answers = iter(await pipe.execute() if owed else ())
+        return {
+            name: (records.delivery_from_hash(delivery_id, row, last), count)
+            for (name, delivery_id), row, last, count in zip(
+                owed.items(), answers, answers, answers, strict=True
+            )
+            if row
+        }
+
     async def ids(
         self, states: Iterable[DeliveryState], *, before: int | None, limit: int
     ) -> list[tuple[int, str]]:
@@ -143,6 +173,7 @@ class Deliveries:
             *(self._scripts.retention_ms, *records.health_args(health)),
             "ok" if after.state is DeliveryState.DELIVERED else "failed",
             *records.failing_args(failing),
+            attempt.outcome,
             *((off.reason, int(off.rests_on_failing), after.url) if off else ()),
             *(records.event_args(off.event) if off else ()),
         )

@@ -227,6 +227,7 @@ def endpoint_from_hash(name: str, row: Mapping[bytes, bytes]) -> Endpoint:
     """Read an endpoint back from its hash."""
     record = _read(row[b"record"], _ENDPOINT_FIELDS)
     failing_since, why = row.get(b"failing_since"), row.get(b"disabled_reason")
+    failed_with = row.get(b"failed_with")
     return Endpoint(
         name=name,
         url=row[b"url"].decode(),
@@ -236,6 +237,7 @@ def endpoint_from_hash(name: str, row: Mapping[bytes, bytes]) -> Endpoint:
         disabled_reason=why.decode() if why else None,
         failing_since=int(failing_since) if failing_since else None,
         failed_at=int(row.get(b"failed_at", 0)),
+        failed_with=failed_with.decode() if failed_with else None,
         failing_days=int(row.get(b"failing_days", 0)),
         secrets=secrets_from_json(row[b"secrets"]),
         seq=int(row[b"seq"]),

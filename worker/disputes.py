@@ -1,0 +1,72 @@
+"""What a caller is told who cannot have a tracker as he asked for it: what is so, what to do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+from worker.errors import ConflictError, NotFoundError
+from worker.model import State, Terms, Tracker
+
+SHOWN = 120
+"""Of a longer setting only the beginning is shown."""
+
+
+def not_tracked(account: str, generation_id: str) -> NotFoundError:
+    """Say that there is no such tracker."""
+    return NotFoundError(
+        f"{generation_id} is not tracked in account {account}; "
+        "it never was, or it ended so long ago that it is no longer kept."
+    )
+
+
+def other_settings(tracker: Tracker, wanted: Terms) -> ConflictError:
+    """Say which settings of a tracker are others than these, and what can be done about it."""
+    differing = differences(tracker.terms, wanted)
+    told = "; ".join(f"{name}: {words}" for name, words in differing)
+    return ConflictError(
+        f"{tracker.generation_id} is tracked in account {tracker.account} with other settings. "
+        f"{told}. {_what_next(tracker)}",
+        differing,
+    )
+
+
+def differences(had: Terms, wanted: Terms) -> list[tuple[str, str]]:
+    """Name the settings that differ, each with what it is and what was asked for.
+
+    The values of headers are for the receiver alone, so of them only the names are said.
+    """
+    found = []
+    for name in (each.name for each in fields(Terms)):
+        before, after = getattr(had, name), getattr(wanted, name)
+        if before == after:
+            continue
+        if name == "headers":
+            changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+            found.append((name, f"other values of {', '.join(sorted(changed))}"))
+        else:
+            found.append((name, f"it is {_shown(before)}, you sent {_shown(after)}"))
+    return found
+
+
+def _what_next(tracker: Tracker) -> str:
+    path = f"/v1/trackers/{tracker.account}/{tracker.generation_id}"
+    if tracker.state is State.TRACKING:
+        return f"To change them, DELETE {path} and track it again; GET shows them all."
+    again = ""
+    if tracker.terms.endpoint is not None:
+        again = (
+            f" To have its webhook sent elsewhere, PUT /v1/endpoints/{tracker.terms.endpoint} with"
+            " another url, then POST /v1/deliveries/{delivery_id}/replay."
+        )
+    elif tracker.terms.callback_url is not None:
+        again = (
+            " To have its webhook sent there again, POST /v1/deliveries/{delivery_id}/replay; that"
+            " ID is in its `webhook`. For a URL that may change, track with an `endpoint`."
+        )
+    return f"It has {tracker.state}, so they stay as they are: GET {path} shows all of it.{again}"
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
