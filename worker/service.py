@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from worker import shapes, telemetry
 from worker.deliveries import shown
+from worker.disputes import not_tracked, other_settings
 from worker.errors import ConflictError, DreamhookError, InvalidInputError, NotFoundError
 from worker.model import (
     Account,
@@ -19,7 +20,6 @@ from worker.model import (
 )
 from worker.paging import Page, page_of
 from worker.poller import Poller
-from worker.disputes import not_tracked, other_settings
 from worker.requests import (
     MAX_BATCH,
     Network,
