@@ -1,6 +1,6 @@
 # Two commands need nothing but Python 3.11 or newer: `make demo` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock bench screenshots clean
+.PHONY: help demo test check format lock bench chaos screenshots clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -35,6 +35,9 @@ bench: $(VENV)/.dev ## Run the benchmarks (a quarter of an hour)
 	$(BIN)/python -m bench.polling
 	$(BIN)/python -m bench.lanes
 	$(BIN)/python -m bench.looks
+
+chaos: $(VENV)/.dev ## Kill, stop and starve it, then judge what came of it (three minutes)
+	$(BIN)/python -m chaos $(ARGS)
 
 screenshots: $(VENV)/.dev ## Draw the pictures of the dashboard anew (needs Chromium)
 	$(BIN)/python -m tests.web.screenshots

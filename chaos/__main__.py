@@ -13,8 +13,9 @@ from pathlib import Path
 
 from chaos import recovery
 from chaos.judge import Finding, judge
-from chaos.play import Size, Stage, collect, play, staged, story
+from chaos.play import Size, Stage, play, staged
 from chaos.report import summary, timeline, verdict
+from chaos.witness import collect, story
 
 STORIES = 3
 
@@ -23,12 +24,11 @@ def main() -> None:
     """Run one seed after the other; the exit code is 1 if a promise was broken."""
     options = _options()
     size = Size(seconds=options.seconds, trackers=options.trackers, settle_s=options.settle)
-    kept = []
-    if not options.no_recovery:
-        kept.append(_in_folder("recovery", recovery.trial))
-    for seed in range(options.seed, options.seed + options.seeds):
-        kept.append(_in_folder(f"seed {seed}", partial(one, size, seed)))
-    sys.exit(1 if any(kept) else 0)
+    seeds = range(options.seed, options.seed + options.seeds)
+    runs = {f"seed {seed}": partial(one, size, seed) for seed in seeds}
+    trial = {} if options.no_recovery else {"recovery": recovery.trial}
+    failed = [_in_folder(name, run) for name, run in (trial | runs).items()]
+    sys.exit(1 if any(failed) else 0)
 
 
 def _options() -> argparse.Namespace:

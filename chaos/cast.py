@@ -120,7 +120,9 @@ class Cast:
     actors: dict[str, Actor] = field(default_factory=dict)
     deaths: list[Death] = field(default_factory=list)
 
-    def add(self, name: str, *command: str, port: int | None = None, **env: str) -> Actor:
+    def add(
+        self, name: str, command: Sequence[str], env: Mapping[str, str], port: int | None = None
+    ) -> Actor:
         """Add a Python process, given what follows `python`."""
         log = self.folder / f"{name}.log"
         actor = Actor(name, [sys.executable, *command], env, log, port=port)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from chaos.evidence import Deed, Kind
 
@@ -49,6 +50,9 @@ class Company:
     receivers: Sequence[str]
 
 
+DRAWS = 30
+"""A deed for which there is no room is drawn anew, so often at most."""
+
 # For each kind: one in so many seconds, and how long it lasts, from and to.
 _RATES: dict[Kind, tuple[float, float, float]] = {
     Kind.KILL: (5, 0.3, 4),
@@ -69,24 +73,23 @@ def plan(seed: int, seconds: float, company: Company) -> list[Deed]:
     """
     dice = random.Random(seed)
     deeds: list[Deed] = []
-    for kind in Kind:
-        if kind in _RATES:
-            for deed in _of_kind(kind, dice, seconds, company):
-                if not any(_collide(deed, other) for other in deeds):
-                    deeds.append(deed)
+    for kind, (every_s, _, _) in _RATES.items():
+        for _ in range(max(1, round(seconds / every_s))):
+            drawn = (_deed(kind, dice, seconds, company) for _ in range(DRAWS))
+            free = (deed for deed in drawn if not any(_collide(deed, each) for each in deeds))
+            deeds += islice(free, 1)
     return sorted(deeds, key=lambda each: each.at)
 
 
-def _of_kind(kind: Kind, dice: random.Random, seconds: float, company: Company) -> Iterator[Deed]:
-    every_s, shortest_s, longest_s = _RATES[kind]
-    for _ in range(max(1, round(seconds / every_s))):
-        whom, how = _target(kind, dice, company)
-        lasts_s = min(dice.uniform(shortest_s, longest_s), seconds / 4)
-        if kind is Kind.STOP and whom in company.workers and seconds > 1.5 * LEASE_S:
-            # Now and then somebody sleeps until others have taken his work over.
-            lasts_s = LEASE_S + dice.uniform(1, 5) if dice.random() < 0.2 else lasts_s
-        at = dice.uniform(min(1.0, seconds / 10), seconds - lasts_s)
-        yield Deed(round(at, 2), round(lasts_s, 2), kind, whom, how)
+def _deed(kind: Kind, dice: random.Random, seconds: float, company: Company) -> Deed:
+    _, shortest_s, longest_s = _RATES[kind]
+    whom, how = _target(kind, dice, company)
+    lasts_s = min(dice.uniform(shortest_s, longest_s), seconds / 4)
+    if kind is Kind.STOP and whom in company.workers and seconds > 1.5 * LEASE_S:
+        # Now and then somebody sleeps until others have taken his work over.
+        lasts_s = LEASE_S + dice.uniform(1, 5) if dice.random() < 0.2 else lasts_s
+    at = dice.uniform(min(1.0, seconds / 10), seconds - lasts_s)
+    return Deed(round(at, 2), round(lasts_s, 2), kind, whom, how)
 
 
 def _target(kind: Kind, dice: random.Random, company: Company) -> tuple[str, str]:

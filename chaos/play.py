@@ -1,4 +1,4 @@
-"""The play: a deployment, its callers and receivers, and what is done to them; then what is left."""
+"""The play: a deployment, its callers and receivers, what is done to them, and what is left."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import Redis
-
 from chaos import mischief, skewed
 from chaos.callers import Callers, Errand, Listener, errands
 from chaos.cast import DREAMHOOK, Actor, Cast, free_port
-from chaos.evidence import Born, Deed, Ended, Kind, Owed, Promise, Receipt, Run
+from chaos.evidence import Deed, Kind, Receipt
 from chaos.provider import Provider
 from chaos.receivers import WELL, Receiver, receiving
 from worker import signing
-from worker.config import Settings
 from worker.simulator import BASE_PATH
-from worker.store import Store
 
 PREFIX = "chaos"
 SECRET = signing.new_secret(b"mischief" * 4)
@@ -32,8 +28,6 @@ NAMED = 3
 """Of the receivers so many are endpoints with secrets of their own, the others callback URLs."""
 
 POLLS_PER_SECOND = 300
-REST_S = 4.0
-"""After the last settle: markers and the like, which live 3 s, are gone by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +108,7 @@ async def staged(
     redis_port, luma_port = free_port(), free_port()
     cast.add_redis(redis_port)
     simulate = ("simulate", "--port", str(luma_port), "--seed", str(seed))
-    cast.add("luma", *DREAMHOOK, *simulate, port=luma_port)
+    cast.add("luma", [*DREAMHOOK, *simulate], {}, luma_port)
     redis_url = f"redis://127.0.0.1:{redis_port}"
     env = _settings(redis_url, luma_port) | settings
     apis = _add_deployment(cast, size, env)
@@ -134,9 +128,7 @@ async def staged(
         provider = await stack.enter_async_context(Provider(luma_port))
         callers = Callers(apis, provider, clock, seed)
         stack.push_async_callback(callers.close)
-        stage = Stage(
-            cast, provider, receivers, callers, Listener(apis[0]), redis_url, receipts
-        )
+        stage = Stage(cast, provider, receivers, callers, Listener(apis[0]), redis_url, receipts)
         await _open(stage, size)
         tending = asyncio.create_task(cast.tend())
         try:
@@ -170,13 +162,13 @@ def _add_deployment(cast: Cast, size: Size, env: dict[str, str]) -> list[str]:
     for n in range(1, size.apis + 1):
         port = free_port()
         own = {**env, "DREAMHOOK_PORT": str(port)}
-        cast.add(f"api-{n}", *DREAMHOOK, "serve", port=port, **own)
+        cast.add(f"api-{n}", [*DREAMHOOK, "serve"], own, port)
         urls.append(f"http://127.0.0.1:{port}")
     for n in range(1, size.workers):
-        cast.add(f"worker-{n}", *DREAMHOOK, "work", **env)
+        cast.add(f"worker-{n}", [*DREAMHOOK, "work"], env)
     skewed.put(clock_file(cast), 0.0)
     command = ("-m", "chaos.skewed", str(clock_file(cast)), "work")
-    cast.add(f"worker-{size.workers}", *command, **env)
+    cast.add(f"worker-{size.workers}", command, env)
     return urls
 
 
@@ -236,7 +228,9 @@ async def _begin(stage: Stage, deed: Deed) -> None:
 async def _undo(stage: Stage, deed: Deed) -> None:
     actor = stage.cast.actors.get(deed.whom)
     match deed.kind:
-        case Kind.KILL | Kind.REDIS_KILL if actor:
+        case Kind.KILL if actor:
+            actor.start()
+        case Kind.REDIS_KILL if actor:
             actor.start()
             await actor.ready()
         case Kind.STOP | Kind.REDIS_STOP if actor:
@@ -275,8 +269,7 @@ async def play(stage: Stage, size: Size, seed: int) -> None:
     async with asyncio.TaskGroup() as playing:
         playing.create_task(_mischief(stage, mischief.plan(seed, size.seconds, names)))
         for errand in _errands(stage, size, seed):
-            errand = replace(errand, at=began + errand.at)
-            playing.create_task(stage.callers.run(errand))
+            playing.create_task(stage.callers.run(replace(errand, at=began + errand.at)))
     await stage.settled(size.settle_s)
 
 
@@ -284,77 +277,3 @@ def _errands(stage: Stage, size: Size, seed: int) -> list[Errand]:
     to = [(each.name, stage.terms(each)) for each in stage.receivers.values()]
     planned = errands(seed, size.seconds, size.trackers, to)
     return [each for each in planned if each.life is not None or size.with_unknown]
-
-
-async def collect(stage: Stage) -> Run:
-    """Collect the evidence, once nothing moves any more."""
-    await asyncio.sleep(REST_S)
-    async with Redis.from_url(stage.redis_url) as redis:
-        store = Store(redis, prefix=PREFIX, retention_s=Settings().retention_s)
-        events, keys = await _events(store), await _keys(redis)
-    deliveries = await _all(stage, "/v1/deliveries?limit=1000")
-    trackers = await _all(stage, "/v1/trackers?limit=1000")
-    return Run(
-        promises=list(stage.callers.promises),
-        truth=await stage.provider.truth(),
-        trackers={each["generation_id"]: Ended(each["state"], each["reason"]) for each in trackers},
-        events=events,
-        heard=list(stage.listener.heard),
-        owed=[Owed(each["id"], each["event_id"], each["state"]) for each in deliveries],
-        receipts=list(stage.receipts),
-        keys=keys,
-        deeds=sorted(stage.deeds, key=lambda deed: deed.at),
-        deaths=list(stage.cast.deaths),
-        had_gap=stage.listener.had_gap,
-    )
-
-
-async def _all(stage: Stage, path: str) -> list[Any]:
-    found, cursor = [], ""
-    while True:
-        page = await stage.callers.ask("GET", path + cursor)
-        found += page["items"]
-        if page["next_cursor"] is None:
-            return found
-        cursor = f"&cursor={page['next_cursor']}"
-
-
-async def _events(store: Store) -> list[Born]:
-    found, position = [], "0-0"
-    while entries := await store.stream.after(position, limit=1000):
-        position = entries[-1].id
-        found += [
-            Born(each.event_id, each.type, each.generation_id)
-            for each in entries
-            if each.type.startswith("generation.") and each.type != "generation.updated"
-        ]
-    return found
-
-
-async def _keys(redis: Redis) -> dict[str, float | None]:
-    names = [name async for name in redis.scan_iter(count=1000)]
-    pipe = redis.pipeline(transaction=False)
-    for name in names:
-        pipe.pttl(name)
-    ttls = await pipe.execute()
-    return {
-        name.decode().removeprefix(f"{PREFIX}:"): None if ttl == -1 else ttl / 1000
-        for name, ttl in zip(names, ttls, strict=True)
-        if ttl != -2  # it has ended since
-    }
-
-
-async def story(stage: Stage, promise: Promise) -> list[str]:
-    """Tell what happened to a tracker, for people."""
-    name = promise.generation_id
-    lines = [f"acknowledged at {promise.at:.2f} s, for {promise.receiver}"]
-    for path in ("", "/timeline"):
-        try:
-            found = await stage.callers.ask("GET", f"/v1/trackers/luma/{name}{path}")
-        except RuntimeError as error:
-            lines.append(str(error))
-        else:
-            lines += [json.dumps(each) for each in found.get("items", [found])]
-    path = f"/v1/deliveries?generation_id={name}"
-    lines += [json.dumps(each) for each in await _all(stage, path)]
-    return lines

@@ -1,4 +1,4 @@
-"""The simulated Luma as the director sees it: starts generations, puts faults in force, knows all."""
+"""The simulated Luma as the director sees it: who starts generations and faults, and knows all."""
 
 from __future__ import annotations
 

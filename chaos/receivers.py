@@ -87,7 +87,8 @@ class Receiver:
         """Take one webhook; False: hang up."""
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[1:]
         headers = {
-            name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)
+            name.lower(): value
+            for name, _, value in (line.partition(": ") for line in lines if line)
         }
         body = await reader.readexactly(int(headers["content-length"]))
         place = len(self._receipts)

@@ -20,6 +20,9 @@ CLAIMED_S = 30.0
 COUNT = 8
 """Of each sort: as many attempts as an endpoint has under way at once."""
 
+SOME_S = 1.0
+"""So long the victim has had his claims when he is killed; what he asked hangs for longer."""
+
 GIVE_UP_S = 60.0
 
 Times = dict[str, float]
@@ -58,6 +61,7 @@ async def _times(stage: Stage) -> Times:
     await _track(stage, "asked", stage.terms(well), ends=True)
     await _until(lambda: _looked(stage, _once("asked")))
 
+    await asyncio.sleep(SOME_S)
     heir.send(signal.SIGCONT)
     victim.kill()
     killed_at = stage.cast.clock()
@@ -110,5 +114,5 @@ async def _received(stage: Stage, receiver: str, times: int) -> bool:
 
 async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(GIVE_UP_S):
-        while not await condition():  # noqa: ASYNC110 - other processes set no events
+        while not await condition():
             await asyncio.sleep(0.05)

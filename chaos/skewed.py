@@ -8,7 +8,7 @@ Dreamhook is imported; the steady clocks do not, as when a machine's time is set
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import mmap
 import struct
 import sys
@@ -30,7 +30,7 @@ def obey(file: Path) -> None:
     """Let this process's wall clock follow the file."""
     with file.open("rb") as opened:
         steps = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-    true_time, true_datetime = time.time, datetime.datetime
+    true_time, true_datetime = time.time, dt.datetime
 
     def shifted() -> float:
         return true_time() + float(_DOUBLE.unpack_from(steps)[0])
@@ -41,12 +41,12 @@ def obey(file: Path) -> None:
 
     class Shifted(true_datetime, metaclass=IsDatetime):  # type: ignore[misc, valid-type]
         @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
             return true_datetime.fromtimestamp(shifted(), tz)
 
     time.time = shifted
     time.time_ns = lambda: int(shifted() * 1e9)
-    datetime.datetime = Shifted  # type: ignore[misc]
+    dt.datetime = Shifted  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import arq
@@ -37,6 +38,12 @@ GRACE_S = 20.0
 
 BEAT_S = 5.0
 """How often a worker shows that it lives."""
+
+STAGE_EVERY_S = 1.0
+
+LATE_CRON = timedelta(seconds=5)
+"""A cron job that is overdue by more is not made up for: its worker stood still, or its clock did
+not go on but jump."""
 
 LANES_A_JOB = 50
 
@@ -136,8 +143,9 @@ async def _drain(ctx: Mapping[str, Any], lane: str) -> None:
 
 
 async def stage(ctx: Mapping[str, Any]) -> None:
-    """Start the drain of every lane that has work due and none."""
-    await asyncio.gather(*map(ctx["start"], await ctx["store"].lanes.stage()))
+    """Start the drain of every lane that has work due before the next stage, and none."""
+    lanes = await ctx["store"].lanes.stage(ahead_s=STAGE_EVERY_S)
+    await asyncio.gather(*map(ctx["start"], lanes))
 
 
 async def sweep(ctx: Mapping[str, Any]) -> None:
@@ -166,6 +174,20 @@ class Worker(arq.Worker):
         if time.monotonic() >= self._next_beat:
             self._next_beat = time.monotonic() + BEAT_S
             await self.ctx["store"].figures.beat(f"{socket.gethostname()}:{os.getpid()}")
+
+    async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
+        """Queue the cron jobs that are due at `n`; after a jump of the clock, go by the new time.
+
+        arq waits for the instant that it has noted. A clock that was put back by an hour would
+        stage nothing for an hour; one put forward would make up for each second.
+        """
+        for job in self.cron_jobs:
+            planned = job.next_run
+            job.calculate_next(n + timedelta(seconds=delay * num_windows))
+            latest, job.next_run = job.next_run, None
+            if planned and latest and n - LATE_CRON <= planned <= latest:
+                job.next_run = planned
+        await super().run_cron(n, delay, num_windows)
 
     async def wind_down(self) -> None:
         """Take no more jobs, and wait for those in hand to end what they have begun."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -59,6 +60,35 @@ async def test_a_new_drain_is_staged_for_work_that_falls_due_later(fleet: Fleet)
 
     async with fleet.working():
         await fleet.drains.ran()
+
+
+async def test_a_lane_is_staged_up_to_a_second_before_its_work_is_due(fleet: Fleet) -> None:
+    """Or else what a killed worker had claimed would wait for a second more than its lease."""
+    now = await fleet.store.now()
+    await fleet.store.trackers.track("luma", "luma", [("g-1", Terms(deadline_s=60))], now=now + 900)
+    await fleet.redis.delete(f"test:drain:{LANE}")
+
+    await jobs.stage(fleet.worker().ctx)
+
+    assert await fleet.queued() == [JOB]
+
+
+@pytest.mark.parametrize("step", [timedelta(hours=-1), timedelta(seconds=-5), timedelta(hours=1)])
+async def test_a_clock_that_is_put_back_or_forward_does_not_stop_the_staging(
+    fleet: Fleet, step: timedelta
+) -> None:
+    async def staged() -> list[bytes]:
+        return [each for each in await fleet.redis.keys("arq:job:*") if b"stage" in each]
+
+    worker, at = fleet.worker(), datetime(2026, 1, 31, 12, tzinfo=UTC)
+    for n in range(4):
+        await worker.run_cron(at + n * timedelta(seconds=1), 0.5)
+    await fleet.redis.flushall()
+
+    for n in range(4):
+        await worker.run_cron(at + step + n * timedelta(seconds=1), 0.5)
+
+    assert 2 <= len(await staged()) <= 4
 
 
 async def test_deployments_that_share_a_redis_do_not_take_each_others_turn_to_heal(

@@ -225,6 +225,16 @@ async def test_only_lanes_that_are_due_and_have_no_drain_are_staged(
     assert await store.lanes.stage(now=T + 5000) == ["poll:later"]
 
 
+async def test_a_lane_can_be_staged_before_its_work_is_due_so_that_its_drain_is_there_in_time(
+    store: Store, redis: Redis
+) -> None:
+    await track(store, now=T + 5000)
+    await redis.delete(MARKER)
+
+    assert await store.lanes.stage(ahead_s=1, now=T + 3999) == []
+    assert await store.lanes.stage(ahead_s=1, now=T + 4000) == [LANE]
+
+
 async def test_a_lane_whose_drain_crashed_is_staged_when_its_marker_expires(
     store: Store, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

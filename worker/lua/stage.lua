@@ -1,9 +1,10 @@
--- Find the lanes that have work due and no drain alive; the caller must start theirs.
--- ARGV: now, how many at most, alive_ms
+-- Find the lanes that have work due, or will within `ahead_ms`, and no drain alive; the caller must
+-- start theirs.
+-- ARGV: now, how many at most, alive_ms, ahead_ms
 -- Returns the lanes
-local now, limit, alive_ms = clock(), tonumber(ARGV[2]), tonumber(ARGV[3])
+local soon, limit, alive_ms = clock() + ARGV[4], tonumber(ARGV[2]), tonumber(ARGV[3])
 local waiting = {}
-for _, lane in ipairs(redis.call('ZRANGEBYSCORE', key('lanes'), '-inf', now)) do
+for _, lane in ipairs(redis.call('ZRANGEBYSCORE', key('lanes'), '-inf', soon)) do
   if #waiting == limit then
     break
   end

@@ -30,9 +30,15 @@ class Lanes:
         self._redis = scripts.redis
         self._key = scripts.key
 
-    async def stage(self, *, now: int | None = None) -> list[str]:
-        """Name the lanes that have work due and no drain; the caller must start theirs."""
-        lanes = await self._scripts.run("stage", STAGE_LIMIT, ms(ALIVE_S), now=now)
+    async def stage(self, *, ahead_s: float = 0.0, now: int | None = None) -> list[str]:
+        """Name the lanes that have work due and no drain; the caller must start theirs.
+
+        Args:
+            ahead_s: Those too whose work comes due within so many seconds.
+            now: Stands in for Redis's clock, in tests.
+        """
+        args = (STAGE_LIMIT, ms(ALIVE_S), ms(ahead_s))
+        lanes = await self._scripts.run("stage", *args, now=now)
         return [lane.decode() for lane in lanes]
 
     async def leave(self, lane: str, *, now: int | None = None) -> bool:
