@@ -126,7 +126,8 @@ def test_every_default_in_the_settings_tables_is_the_real_one() -> None:
 
 
 def test_the_api_document_has_the_routes_of_the_api_and_no_others() -> None:
-    spec = create_app(*cast("Any", 5 * [None]), glances=cast("Any", None)).openapi()
+    rooms: Any = {"glances": None, "submitting": None}
+    spec = create_app(*cast("Any", 5 * [None]), **rooms).openapi()
     real = {(verb.upper(), path) for path, verbs in spec["paths"].items() for verb in verbs}
     named = re.findall(r"`(GET|PUT|POST|DELETE|PATCH) (/[^`?]*)`", read("docs/api.md"))
     apart = {("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json")}
@@ -163,6 +164,7 @@ def test_every_command_is_in_a_document() -> None:
     [
         ("docs/api.md", "problem", schemas.Problem),
         ("docs/api.md", "tracker", schemas.Tracker),
+        ("docs/api.md", "submission", schemas.Submission),
         ("docs/api.md", "delivery", schemas.Delivery),
         ("docs/api.md", "account", Account),
         ("docs/api.md", "stats", watching.Stats),

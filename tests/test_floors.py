@@ -29,10 +29,13 @@ FLOORS: dict[int, set[str]] = {
         "figures",
         "tracing",
         "refusals",
+        "submissions",
     },
     1: {"config", "telemetry", "store", "egress", "providers", "embedded"},
     2: {
         "service",
+        "submitting",
+        "reconciling",
         "endpoints",
         "deliveries",
         "status",

@@ -164,6 +164,11 @@ class Settings(BaseModel):
         le=65_535,
         description="a port from 1 to 65535, or 0 for any free one",
     )
+    public_url: HttpUrl | None = Field(
+        None,
+        alias="DREAMHOOK_PUBLIC_URL",
+        description="where providers reach the API, such as https://dreamhook.example.com",
+    )
     retention_s: int = Field(
         604_800,
         alias="DREAMHOOK_RETENTION",

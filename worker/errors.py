@@ -5,7 +5,10 @@
     │   └── AddressRefusedError    a webhook address that we will not call
     ├── NotFoundError          no such thing, or no longer
     ├── ConflictError          it exists with other settings
+    │   └── UnderWayError          it is being done just now; says when to ask again
     ├── UnavailableError       cannot be done now; says when to try again
+    ├── RefusedError           the provider has made nothing, and says why
+    ├── UnansweredError        nobody knows yet what came of it; says where to ask
     └── ConfigurationError     the deployment cannot start like this; says what to set
 
 Everything a provider or a receiver answers is a value (`worker.model`), never an exception.
@@ -14,6 +17,8 @@ Everything a provider or a receiver answers is a value (`worker.model`), never a
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from worker.model import Declined, Submission
 
 
 class DreamhookError(Exception):
@@ -55,6 +60,32 @@ class UnavailableError(DreamhookError):
     def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class UnderWayError(ConflictError):
+    """The same is being done just now; ask again in `retry_after` seconds."""
+
+    def __init__(self, message: str, *, submission_id: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.submission_id = submission_id
+        self.retry_after = retry_after
+
+
+class RefusedError(DreamhookError):
+    """The provider has made nothing, and says why."""
+
+    def __init__(self, submission: Submission, refusal: Declined) -> None:
+        super().__init__(refusal.detail)
+        self.submission = submission
+        self.refusal = refusal
+
+
+class UnansweredError(DreamhookError):
+    """Nobody knows (yet) what came of a submission."""
+
+    def __init__(self, submission: Submission) -> None:
+        super().__init__(submission.detail or "The provider has not answered.")
+        self.submission = submission
 
 
 class ConfigurationError(DreamhookError):

@@ -81,7 +81,18 @@ LATENCY = Metric(
     "From an event's birth until its receiver took it; replays are not counted.",
     *((), _LATENCY_S),
 )
-METRICS = (LOOKS, REQUEST_DURATION, LOOK_LATENESS, ENDED, ATTEMPTS, ATTEMPT_DURATION, LATENCY)
+SUBMISSIONS = Metric(
+    *("submissions", "dreamhook_submissions", "Create calls by what came of them."),
+    ("account", "answer"),
+)
+RECONCILED = Metric(
+    *("reconciled", "dreamhook_submissions_reconciled", "Unanswered ones, by what was found out."),
+    ("account", "state"),
+)
+METRICS = (
+    *(LOOKS, REQUEST_DURATION, LOOK_LATENESS, ENDED, ATTEMPTS, ATTEMPT_DURATION, LATENCY),
+    *(SUBMISSIONS, RECONCILED),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

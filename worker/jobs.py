@@ -154,6 +154,11 @@ async def sweep(ctx: Mapping[str, Any]) -> None:
     await ctx["settle_switched_off"]()
 
 
+async def reconcile(ctx: Mapping[str, Any]) -> None:
+    """Look for generations whose create call was not answered."""
+    await ctx["reconcile"]()
+
+
 class Worker(arq.Worker):
     """An arq worker that reads its queue when the bell rings, rather than twice a second."""
 
@@ -204,6 +209,7 @@ def create_worker(
     start: Starter,
     settle_switched_off: Callable[[], Awaitable[None]],
     *,
+    reconcile_all: Callable[[], Awaitable[None]],
     prefix: str,
 ) -> Worker:
     """Make the arq worker of this process; run it with `work`."""
@@ -213,6 +219,7 @@ def create_worker(
             # By name and instant they run once, on whichever worker: once for each deployment.
             cron(stage, name=f"{prefix}:stage", second=set(range(60))),
             cron(sweep, name=f"{prefix}:sweep", second=30),
+            cron(reconcile, name=f"{prefix}:reconcile", second=set(range(60))),
         ],
         redis_pool=arq_redis,
         queue_name=queue_name(prefix),
@@ -221,6 +228,7 @@ def create_worker(
             "drains": drains,
             "start": start,
             "settle_switched_off": settle_switched_off,
+            "reconcile": reconcile_all,
             "stopping": asyncio.Event(),
         },
         handle_signals=False,

@@ -21,6 +21,7 @@ ENDPOINT_NAME = re.compile(r"url_[0-9a-f]{20}|(?!url_)[a-z0-9][a-z0-9_-]{0,63}")
 MAX_BATCH = 1000
 MAX_METADATA_BYTES = 4096
 MAX_DEADLINE_S = 30 * 86400
+MAX_REQUEST_BYTES = 256 * 1024
 
 MAX_METADATA_DEPTH = 32
 """Objects and lists in one another: JSON parsers of receivers bear 64, the event's own included."""
@@ -74,6 +75,15 @@ class TrackRequest(BaseModel):
     )
     headers: dict[str, str] = Field(
         default_factory=dict, description="Headers to send with every webhook."
+    )
+
+
+class SubmitRequest(TrackRequest):
+    """A generation to have made and to track."""
+
+    account: str = Field(description="Whose provider makes it, with whose key.")
+    request: dict[str, Any] = Field(
+        description="The body of the provider's own create call: up to 256 KiB of JSON."
     )
 
 
@@ -215,6 +225,21 @@ def check_endpoint_name(name: str) -> None:
             "must be 1 to 64 of the characters a-z 0-9 _ -, begin with a letter or digit, and not "
             "with url_, which stands for the bare callback URLs",
         )
+
+
+def check_request(request: JsonObject) -> None:
+    """Make sure that the body of a create call can be sent and kept.
+
+    Raises:
+        InvalidInputError: it cannot.
+    """
+    size = len(to_json(request))
+    if size > MAX_REQUEST_BYTES:
+        raise InvalidInputError(
+            "request", f"is {size} bytes of JSON; up to {MAX_REQUEST_BYTES} can be submitted"
+        )
+    if not _is_finite(request):
+        raise InvalidInputError("request", "holds a number that JSON cannot: NaN or infinite")
 
 
 def terms_of(

@@ -134,6 +134,7 @@ async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Even
         deployment.status,
         deployment.stream,
         glances=deployment.glances,
+        submitting=deployment.submitting,
         api_keys=[key.get_secret_value() for key in settings.api_keys],
         read_keys=[key.get_secret_value() for key in settings.read_keys],
     )

@@ -141,6 +141,15 @@ class Service:
                 outcomes.update(zip((place for place, _, _ in some), found, strict=True))
         return [outcomes[place] for place in range(len(items))]
 
+    async def terms(self, account: str, request: TrackRequest) -> Terms:
+        """Tell what tracking a generation on these terms amounts to.
+
+        Raises:
+            NotFoundError: no such account.
+            InvalidInputError: a field cannot be used.
+        """
+        return self._agreed(account, request, await self._endpoints([request]))
+
     async def _endpoints(self, requests: Iterable[TrackRequest]) -> set[str]:
         """Find out which of the endpoints that are asked for there are."""
         names = {each.endpoint for each in requests if each.endpoint is not None}
@@ -153,6 +162,10 @@ class Service:
     ) -> Terms:
         self._known(account)
         check_generation_id(generation_id)
+        return self._agreed(account, request, endpoints)
+
+    def _agreed(self, account: str, request: TrackRequest, endpoints: Container[str]) -> Terms:
+        self._known(account)
         if request.endpoint is not None and request.endpoint not in endpoints:
             raise InvalidInputError(
                 "endpoint",
@@ -189,7 +202,7 @@ class Service:
         for (generation_id, terms), outcome in found:
             match outcome:
                 case "new":
-                    new = _begun(account, provider, generation_id, terms, tracked.at)
+                    new = begun(account, provider, generation_id, terms, tracked.at)
                     outcomes.append(Tracked(new, created=True))
                 case _ if generation_id not in kept:  # it has left since
                     outcomes.append(not_tracked(account, generation_id))
@@ -324,7 +337,8 @@ class Service:
         return Page(await shown(self._store, items), next_cursor)
 
 
-def _begun(account: str, provider: str, generation_id: str, terms: Terms, now: int) -> Tracker:
+def begun(account: str, provider: str, generation_id: str, terms: Terms, now: int) -> Tracker:
+    """Make the tracker that begins now."""
     return Tracker(
         account=account,
         generation_id=generation_id,

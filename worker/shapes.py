@@ -20,6 +20,7 @@ from worker.model import (
     JsonObject,
     Seen,
     State,
+    Submission,
     Tracker,
     rfc3339,
 )
@@ -166,6 +167,24 @@ def attempt_shape(attempt: Attempt) -> JsonObject:
         "status": attempt.status,
         "error": attempt.error,
         "response": attempt.response,
+    }
+
+
+def submission_shape(submission: Submission, tracker: JsonObject | None = None) -> JsonObject:
+    """Show a submission as `GET /v1/generations/{submission_id}` does."""
+    refusal = submission.refusal
+    return {
+        "id": submission.id,
+        "account": submission.account,
+        "provider": submission.provider,
+        "state": submission.state.value,
+        "begun_at": rfc3339(submission.begun_at),
+        "ended_at": rfc3339(submission.ended_at),
+        "searches": submission.looks,
+        "detail": submission.detail if refusal is None else refusal.detail,
+        "refusal": refusal and {"status": refusal.status, "body": refusal.body},
+        "generation_id": submission.generation_id,
+        "tracker": tracker,
     }
 
 

@@ -21,13 +21,17 @@ import structlog
 from worker import figures, tracing
 from worker.model import (
     Answer,
+    Created,
+    Creation,
     Delivered,
     Delivery,
     DeliveryVerdict,
     Health,
+    InDoubt,
     Replied,
     Reply,
     Seen,
+    Submission,
     Tracker,
     Unanswered,
     Verdict,
@@ -92,9 +96,40 @@ def looked(
     )
 
 
-def requested(account: str, call: Literal["get", "list"], *, duration_ms: int) -> None:
+def requested(account: str, call: Literal["get", "list", "create"], *, duration_ms: int) -> None:
     """Count a request to a provider, for one generation or for a page of many."""
     _counts.update(figures.REQUEST_DURATION.took(duration_ms / 1000, account, call))
+
+
+def submitted(submission: Submission, creation: Creation) -> None:
+    """Write the line of one create call, or of what was found out about it later."""
+    made, error = (creation, None) if isinstance(creation, Created) else (None, creation.detail)
+    _counts[figures.SUBMISSIONS.times(submission.account, _word(creation))] += 1
+    log = _log.warning if isinstance(creation, InDoubt) else _log.info
+    log(
+        "submission",
+        submission_id=submission.id,
+        account=submission.account,
+        answer=_word(creation),
+        generation_id=made and made.generation_id,
+        error=error and error[:_DETAIL_LIMIT],
+        trace_id=tracing.trace_id(submission.traceparent),
+    )
+
+
+def reconciled(submission: Submission) -> None:
+    """Write what was found out of a submission that nobody had an answer for."""
+    _counts[figures.RECONCILED.times(submission.account, submission.state.value)] += 1
+    log = _log.info if submission.generation_id else _log.warning
+    log(
+        "reconciled",
+        submission_id=submission.id,
+        account=submission.account,
+        state=submission.state.value,
+        generation_id=submission.generation_id,
+        error=submission.detail and submission.detail[:_DETAIL_LIMIT],
+        trace_id=tracing.trace_id(submission.traceparent),
+    )
 
 
 def ended(tracker: Tracker) -> None:
@@ -167,7 +202,7 @@ def unknown_account(account: str) -> None:
     _log.warning("unknown account", account=account, remedy="set it in DREAMHOOK_ACCOUNTS")
 
 
-def _word(value: Answer | Verdict | DeliveryVerdict) -> str:
+def _word(value: Answer | Creation | Verdict | DeliveryVerdict) -> str:
     """Name a kind of value as the line has it: `BackOff` is `back_off`."""
     return _snake(type(value).__name__)
 

@@ -29,10 +29,12 @@ from worker.model import Account
 from worker.poller import Poller
 from worker.providers.client import ProviderClient
 from worker.providers.spec import Provider, load
+from worker.reconciling import Reconciling
 from worker.service import Service
 from worker.status import Status
 from worker.store import LEASE_S, Store
 from worker.stream import EventStream
+from worker.submitting import Submitting
 
 REDIS_CONNECTIONS = 64
 REDIS_TIMEOUT_S = 20.0
@@ -53,6 +55,8 @@ class Deployment:
     status: Status
     stream: EventStream
     glances: Glances
+    submitting: Submitting
+    reconciling: Reconciling
     poller: Poller
     courier: Courier
     start: Starter
@@ -75,6 +79,7 @@ class Deployment:
             self.drain,
             self.start,
             self.courier.settle_switched_off,
+            reconcile_all=self.reconciling.round,
             prefix=self.settings.prefix,
         )
 
@@ -112,22 +117,32 @@ async def opened(settings: Settings, *, lease_s: float = LEASE_S) -> AsyncIterat
         poller = Poller(store, accounts, clients, start, learner)
         secret = await _secret(settings, store)
         deadlines = {name: providers[name].deadline_s for name in accounts}
+        service = Service(
+            store,
+            accounts=accounts,
+            deadlines=deadlines,
+            poller=poller,
+            start=start,
+            allow_private=settings.allow_private,
+        )
         yield Deployment(
             settings=settings,
             store=store,
-            service=Service(
-                store,
-                accounts=accounts,
-                deadlines=deadlines,
-                poller=poller,
-                start=start,
-                allow_private=settings.allow_private,
-            ),
+            service=service,
             endpoints=Endpoints(store, start=start, allow_private=settings.allow_private),
             deliveries=Deliveries(store),
             status=Status(store, accounts=accounts, deadlines=deadlines, learner=learner),
             stream=stream,
             glances=Glances(store, accounts, clients),
+            submitting=Submitting(
+                store,
+                service,
+                accounts=accounts,
+                clients=clients,
+                start=start,
+                public_url=settings.public_url,
+            ),
+            reconciling=Reconciling(store, accounts=accounts, clients=clients, start=start),
             poller=poller,
             courier=Courier(
                 store,

@@ -16,12 +16,13 @@ from worker.deliveries import Deliveries
 from worker.embedded import EmbeddedRedis
 from worker.endpoints import Endpoints
 from worker.glances import Glances
-from worker.model import Account, Answer, Progress, Seen
+from worker.model import Account, Answer, JsonObject, Progress, Seen
 from worker.poller import Poller
 from worker.service import Service
 from worker.status import Status
 from worker.store import Store
 from worker.stream import EventStream
+from worker.submitting import Submitting
 
 HOOK = "https://hooks.example.com/luma"
 DEADLINE_S = 86400.0
@@ -44,6 +45,11 @@ class Provider:
     asked: list[str] = field(default_factory=list)
     page: int | None = None
 
+    callback: str | None = None
+
+    def check(self, _request: JsonObject) -> None:
+        """Take any request."""
+
     async def get_generation(self, generation_id: str) -> Answer:
         self.asked.append(generation_id)
         return self.answer
@@ -64,6 +70,7 @@ class House:
     status: Status
     stream: EventStream
     glances: Glances
+    submitting: Submitting
 
     @classmethod
     def on(cls, redis: Redis) -> House:
@@ -98,6 +105,13 @@ class House:
             *(redis, store, provider, started, poller, service, endpoints),
             *(Deliveries(store), status, EventStream(store)),
             Glances(store, accounts, dict.fromkeys(accounts, provider)),  # type: ignore[arg-type]
+            Submitting(
+                store,
+                service,
+                accounts=accounts,
+                clients=dict.fromkeys(accounts, provider),  # type: ignore[arg-type]
+                start=start,
+            ),
         )
 
     def app(self, *, api_keys: tuple[str, ...] = (), read_keys: tuple[str, ...] = ()) -> FastAPI:
@@ -105,6 +119,7 @@ class House:
         return create_app(
             *(self.service, self.endpoints, self.deliveries, self.status, self.stream),
             glances=self.glances,
+            submitting=self.submitting,
             api_keys=api_keys,
             read_keys=read_keys,
         )

@@ -39,6 +39,9 @@ PROTECTED = [
     ("GET", "/v1/accounts"),
     ("GET", "/v1/accounts/luma/generations"),
     ("GET", "/v1/accounts/luma/generations/g-1"),
+    ("POST", "/v1/generations"),
+    ("GET", "/v1/generations"),
+    ("GET", "/v1/generations/sub_1"),
     ("GET", "/v1/events"),
     ("GET", "/metrics"),
     ("GET", "/nowhere"),
@@ -68,7 +71,9 @@ def test_every_route_is_held_to_a_key_or_known_to_be_open(house: House) -> None:
     shown = {(v, p.replace("generations/g-1", "generations/{generation_id}")) for v, p in shown}
     shown = {(v, p.replace("dlv_1", "{delivery_id}")) for v, p in shown}
     shown = {(v, p.replace("mine", "{name}")) for v, p in shown}
-    assert held <= shown | {("GET", "/healthz"), ("GET", "/readyz")}
+    shown = {(v, p.replace("sub_1", "{submission_id}")) for v, p in shown}
+    hint = ("POST", "/v1/hints/{account}/{token}")
+    assert held <= shown | {("GET", "/healthz"), ("GET", "/readyz"), hint}
 
 
 @pytest.mark.parametrize("path", OPEN)
@@ -312,6 +317,7 @@ async def test_without_redis_every_route_says_when_to_ask_again(
     redis_server.connected = False
     bodies = {
         "/v1/trackers": b'{"trackers": [{"account": "luma", "generation_id": "g-1"}]}',
+        "/v1/generations": b'{"account": "luma", "request": {}}',
         f"{ENDPOINT}/recover": b'{"since": "2026-01-31T12:00:00Z"}',
     }
     answer = await client.request(verb, path, content=bodies.get(path, b""))

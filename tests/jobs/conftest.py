@@ -66,6 +66,7 @@ class Fleet:
 
         return create_worker(
             *(self.redis, self.store, self.drains, self.start, settle_switched_off),
+            reconcile_all=settle_switched_off,
             prefix=self.prefix,
         )
 

@@ -99,7 +99,7 @@ async def test_deployments_that_share_a_redis_do_not_take_each_others_turn_to_he
 
     ours, theirs = ({job.name for job in each.worker().cron_jobs} for each in (fleet, other))
 
-    assert len(ours) == len(theirs) == 2
+    assert len(ours) == len(theirs) == 3
     assert ours.isdisjoint(theirs)
 
 

@@ -345,7 +345,7 @@ json_values = st.recursive(
     ),
 )
 def test_what_is_found_is_what_jmespath_finds(expression: str, body: Any) -> None:
-    assert repr(reading._find(expression, body)) == repr(jmespath.search(expression, body))
+    assert repr(reading.find(expression, body)) == repr(jmespath.search(expression, body))
 
 
 fields = st.sampled_from(

@@ -47,7 +47,7 @@ def test_a_fault_reads_from_its_text(text: str, fault: Fault) -> None:
         ("get:500:p=nan", "p: "),
         ("get:500:color=red", "color: "),
         ("get:404:retry_after=2", "retry_after goes with"),
-        ("get:500:seconds=2", "seconds goes with hang, stale only"),
+        ("get:500:seconds=2", "seconds goes with hang, stale, slow only"),
         ("create:unknown_state", "unknown_state goes with"),
         ("list:500:id=g-1", "id cannot go with list"),
         ("list:capped", "capped needs rows"),

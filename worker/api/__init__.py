@@ -8,9 +8,20 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI, Request, Response
 from pydantic_core import to_json
 
-from worker.api import glancing, monitoring, openapi, receivers, reference, routes, web
+from worker.api import (
+    glancing,
+    hints,
+    monitoring,
+    openapi,
+    problems,
+    receivers,
+    reference,
+    refusals,
+    routes,
+    submissions,
+    web,
+)
 from worker.api.gate import Gate
-from worker.api.problems import HANDLERS
 from worker.deliveries import Deliveries
 from worker.endpoints import Endpoints
 from worker.glances import Glances
@@ -18,6 +29,7 @@ from worker.model import JsonObject
 from worker.service import Service
 from worker.status import Status
 from worker.stream import EventStream
+from worker.submitting import Submitting
 
 __all__ = ["create_app"]
 
@@ -39,6 +51,7 @@ def create_app(
     stream: EventStream,
     *,
     glances: Glances,
+    submitting: Submitting,
     api_keys: Sequence[str] = (),
     read_keys: Sequence[str] = (),
 ) -> FastAPI:
@@ -51,19 +64,21 @@ def create_app(
         status: how it is doing.
         stream: what happens. Close it when the server is to stop: it ends the answers that last.
         glances: shows what providers show.
+        submitting: the use cases of those who have generations made.
         api_keys: bearer keys that may do everything. Without any key all is open, but only to
             those who address this machine by a loopback name.
         read_keys: bearer keys that may GET, except `fresh`.
     """
     groups = (
-        *(routes.busy, routes.trackers, receivers.endpoints, receivers.deliveries),
+        *(routes.busy, routes.trackers, submissions.submissions, hints.hints),
+        *(receivers.endpoints, receivers.deliveries),
         *(glancing.glances, monitoring.monitoring, routes.status),
     )
     app = _App(
         title="Dreamhook",
         version=_version(),
         routes=[*web.routes(), *(route for group in groups for route in group.routes)],
-        exception_handlers=HANDLERS,
+        exception_handlers=problems.HANDLERS | refusals.HANDLERS,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -75,6 +90,7 @@ def create_app(
     app.state.status = status
     app.state.stream = stream
     app.state.glances = glances
+    app.state.submitting = submitting
     app.add_route("/openapi.json", _openapi)
     app.add_route("/docs", _docs)
     app.add_middleware(Gate, api_keys=api_keys, read_keys=read_keys)

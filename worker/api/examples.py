@@ -11,6 +11,12 @@ _METADATA = {"order": 1234}
 
 TRACK: JsonObject = {"callback_url": _URL, "metadata": _METADATA}
 
+SUBMIT: JsonObject = {
+    "account": "luma",
+    "request": {"model": "ray-2", "prompt": "a fox in the snow", "duration": "5s"},
+    **TRACK,
+}
+
 BATCH: JsonObject = {"trackers": [{"account": "luma", "generation_id": _ID, **TRACK}]}
 
 TRACKER: JsonObject = {
@@ -45,6 +51,20 @@ TRACKER: JsonObject = {
     "next_poll_at": "2026-01-31T12:00:34.000Z",
     "deadline_at": "2026-02-01T12:00:00.000Z",
     "generation": {"id": _ID, "state": "dreaming", "assets": None},
+}
+
+SUBMISSION: JsonObject = {
+    "id": "sub_5b1f0c8e2d7a4f6390c1e2d3",
+    "account": "luma",
+    "provider": "luma",
+    "state": "created",
+    "begun_at": "2026-01-31T11:59:59.200Z",
+    "ended_at": "2026-01-31T12:00:00.000Z",
+    "searches": 0,
+    "detail": None,
+    "refusal": None,
+    "generation_id": _ID,
+    "tracker": TRACKER,
 }
 
 PROBLEM: JsonObject = {
@@ -131,6 +151,7 @@ NOTICE: JsonObject = {
 
 OF_ANSWERS = {
     "Tracker": TRACKER,
+    "Submission": SUBMISSION,
     "Problem": PROBLEM,
     "Event": EVENT,
     "Delivery": DELIVERY,

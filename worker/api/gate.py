@@ -23,6 +23,9 @@ MAX_BODY_BYTES = 1 << 20
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"} | dashboard().keys())
 """What needs no key. Everything else does: a route that nobody thought of here is not open."""
 
+HINTS = "/v1/hints/"
+"""POSTs below it need no key: the token in their address is one."""
+
 READ_ONLY = "read_only"
 """Set in `request.state` for those who came with a read-only key."""
 
@@ -64,7 +67,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        problem = self._refusal(scope, headers) or too_large(headers)
+        # A hint takes nothing and tells nothing, so anybody may send one.
+        problem = None if is_hint(scope) else self._refusal(scope, headers) or too_large(headers)
         if problem is not None:
             await problem.response()(scope, receive, send)
             return
@@ -101,6 +105,12 @@ class Gate:
         if scope["method"] not in _SAFE_METHODS:
             return Problem(403, "This key may only read. Use one of DREAMHOOK_API_KEYS.")
         return None
+
+
+def is_hint(scope: Scope) -> bool:
+    """Say whether this is a provider's push; see `worker.api.hints`."""
+    is_one: bool = scope["method"] == "POST" and scope["path"].startswith(HINTS)
+    return is_one
 
 
 # --- keys ---------------------------------------------------------------------------------------

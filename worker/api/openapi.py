@@ -19,8 +19,10 @@ from worker.requests import (
     EndpointRequest,
     RecoverRequest,
     RotateRequest,
+    SubmitRequest,
     TrackRequest,
 )
+from worker.submissions import MAX_KEY_LENGTH
 
 _SCHEMAS = "#/components/schemas/"
 
@@ -38,13 +40,18 @@ may GET, without `fresh`. Without keys the server answers on loopback only.
 """
 
 _PROBLEMS = {
+    400: "The provider refuses the request.",
     401: "A key is needed, or this one is not known.",
     403: "This key may only read.",
     404: "There is no such thing, or no longer.",
     409: "It has other settings, is over, is off, or has no secret: `detail` says which.",
+    402: "The provider says that the account has no credit left.",
     413: f"The body is over {MAX_BODY_BYTES} bytes.",
     422: "`field` cannot be used; `detail` says why.",
     500: "A fault of Dreamhook, which its log describes.",
+    429: "The provider takes no more requests just now; `Retry-After` is its own.",
+    502: "The provider refuses the account's credentials, or gives an answer that makes no sense.",
+    504: "The provider has not answered; `instance` is where to ask what came of it.",
     503: "It cannot be done now; `Retry-After` says when to ask again.",
 }
 
@@ -90,12 +97,20 @@ def _body(model: type[BaseModel], example: JsonObject, *, required: bool) -> Jso
 
 
 TRACK_BODY = _body(TrackRequest, examples.TRACK, required=False)
+SUBMIT_BODY = _body(SubmitRequest, examples.SUBMIT, required=True)
 BATCH_BODY = _body(schemas.BatchRequest, examples.BATCH, required=True)
 ENDPOINT_BODY = _body(EndpointRequest, examples.ENDPOINT_REQUEST, required=False)
 ROTATE_BODY = _body(RotateRequest, examples.ROTATE, required=False)
 RECOVER_BODY = _body(RecoverRequest, examples.RECOVER, required=True)
 _EVENT_BODY = _body(schemas.Event, examples.EVENT, required=True)
 _NOTICE_BODY = _body(schemas.Notice, examples.NOTICE, required=True)
+IDEMPOTENCY_KEY: JsonObject = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH},
+    "description": "Of two calls with the same key, such as a UUID, the second makes nothing.",
+}
 TRACKER_PATH = [
     {"name": "account", "in": "path", "required": True, "schema": {"type": "string"}},
     {
@@ -148,7 +163,7 @@ def _complete(operation: JsonObject, *, is_open: bool) -> None:
 
 def _definitions() -> JsonObject:
     """Describe all that is sent and answered."""
-    models: list[type[BaseModel]] = [TrackRequest, schemas.BatchRequest]
+    models: list[type[BaseModel]] = [TrackRequest, SubmitRequest, schemas.BatchRequest]
     models += [EndpointRequest, RotateRequest, RecoverRequest]
     models += [*schemas.Answer.__subclasses__(), schemas.EndpointAndSecret]
     _, found = models_json_schema(

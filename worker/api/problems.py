@@ -42,25 +42,27 @@ _TITLES = {each.value: each.phrase for each in HTTPStatus} | {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem; `errors` are (field, message) of what was sent."""
+    """One problem; `errors` are (field, message) of what was sent, `more` extension members."""
 
     status: int
     detail: str
     errors: Sequence[tuple[str, str]] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    title: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def shape(self) -> JsonObject:
         """Show the problem as its body does."""
         shape: JsonObject = {
             "type": "about:blank",
-            "title": _TITLES[self.status],
+            "title": self.title or _TITLES[self.status],
             "status": self.status,
             "detail": self.detail,
         }
         if self.errors:
             shape["field"] = self.errors[0][0]
             shape["errors"] = [{"field": name, "message": text} for name, text in self.errors]
-        return shape
+        return {**shape, **self.more}
 
     def response(self) -> Response:
         """Make the whole answer."""

@@ -15,6 +15,7 @@ from worker.model import (
     JsonObject,
     Reason,
     State,
+    SubmissionState,
 )
 from worker.requests import MAX_BATCH, TrackItem
 from worker.service import MAX_WAIT_S
@@ -60,6 +61,13 @@ class TrackersQuery(_PageQuery):
     state: State | None = Field(None, description="Those in this state.")
     account: str | None = Field(None, description="Those of this account.")
     model: str | None = Field(None, description="Those of this provider's model.")
+
+
+class SubmissionsQuery(_PageQuery):
+    """Which submissions to list."""
+
+    state: SubmissionState | None = Field(None, description="Those in this state.")
+    account: str | None = Field(None, description="Those of this account.")
 
 
 class DeliveriesQuery(_PageQuery):
@@ -168,6 +176,14 @@ class Problem(Answer):
     detail: str = Field(description="What is wrong and what to do, for people.")
     field: str | None = Field(default=None, description="What to change in what was sent.")
     errors: list[FieldProblem] = Field(default=[], description="All that is to be changed.")
+    submission: str | None = Field(
+        default=None, description="The submission it is about; `instance` is its address."
+    )
+    instance: str | None = None
+    provider_status: int | None = Field(
+        default=None, description="The HTTP status of a provider that refused."
+    )
+    provider_body: Any = Field(default=None, description="What the provider said, JSON or text.")
 
 
 class Outcome(Answer):
@@ -190,6 +206,38 @@ class TrackerPage(Answer):
     """Part of the list of trackers, newest first."""
 
     items: list[Tracker]
+    next_cursor: NextCursor
+
+
+class Refusal(Answer):
+    """What a provider answered that made nothing."""
+
+    status: int = Field(description="Its HTTP status.")
+    body: Any = Field(description="What it said, JSON or text, up to 16 KiB; null if nothing.")
+
+
+class Submission(Answer):
+    """A generation that a provider was asked to make, and what came of it."""
+
+    id: str
+    account: str
+    provider: str
+    state: SubmissionState = Field(
+        description="`unknown`: nobody can say whether it was made; `detail` says what to do."
+    )
+    begun_at: datetime
+    ended_at: datetime | None
+    searches: int = Field(description="How often the provider's list was searched for it.")
+    detail: str | None = Field(description="Why it is not created, or not known to be.")
+    refusal: Refusal | None
+    generation_id: str | None
+    tracker: Tracker | None = Field(description="What it became; null in lists.")
+
+
+class SubmissionPage(Answer):
+    """Part of the list of submissions, newest first."""
+
+    items: list[Submission]
     next_cursor: NextCursor
 
 

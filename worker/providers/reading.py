@@ -75,26 +75,26 @@ def read_generation(
     if not isinstance(body, dict):
         return Trouble("the answer is JSON, but not an object")
     read = provider.read
-    word = _find(read.state, body)
+    word = find(read.state, body)
     if not isinstance(word, str) or not word:
         said = read_error(provider, body)
         return Trouble(f"the answer has no state: {said}" if said else "the answer has no state")
     if word in provider.states.missing:
         return Missing(_cut(word, MAX_WORD_BYTES))
-    failure_code = _text(_find(read.failure_code, body), MAX_WORD_BYTES)
+    failure_code = _text(find(read.failure_code, body), MAX_WORD_BYTES)
     return Seen(
         progress=_progress(provider, word),
         provider_state=_cut(word, MAX_WORD_BYTES),
         queued=word in provider.states.queued,
-        fraction=_fraction(_find(read.progress, body)),
-        model=_text(_find(read.model, body), MAX_WORD_BYTES),
-        type=_text(_find(read.type, body), MAX_WORD_BYTES),
-        assets=_assets(_find(read.assets, body)),
+        fraction=_fraction(find(read.progress, body)),
+        model=_text(find(read.model, body), MAX_WORD_BYTES),
+        type=_text(find(read.type, body), MAX_WORD_BYTES),
+        assets=_assets(find(read.assets, body)),
         asset_lifetime_s=provider.asset_lifetime_s,
-        failure_reason=_text(_find(read.failure_reason, body), MAX_FAILURE_REASON_BYTES),
+        failure_reason=_text(find(read.failure_reason, body), MAX_FAILURE_REASON_BYTES),
         failure_code=failure_code,
         retryable=_is_retryable(provider, failure_code),
-        created_at=_instant(_find(read.created_at, body)),
+        created_at=_instant(find(read.created_at, body)),
         answered_at=answered_at,
         kind=_kind(provider, body),
         generation=_kept(body),
@@ -109,7 +109,7 @@ def read_rows(
     A row that cannot be read is None: its place counts, and that it is not there means nothing.
     Rows beyond `MAX_ROWS` are left out.
     """
-    rows = _find(rows_at, body)
+    rows = find(rows_at, body)
     if not isinstance(rows, list):
         return Trouble("the answer has no list of generations")
     return tuple(_row(provider, row, answered_at) for row in islice(rows, MAX_ROWS))
@@ -122,14 +122,14 @@ def _row(provider: Provider, body: Any, answered_at: int | None) -> Row | None:
 
 def read_id(provider: Provider, body: Any) -> str | None:
     """Read the generation's own ID, if it says one."""
-    found = _find(provider.read.id, body)
+    found = find(provider.read.id, body)
     return found if isinstance(found, str) and found else None
 
 
 def read_error(provider: Provider, body: Any) -> str | None:
     """Read what an error answer says is wrong: a sentence, or several joined."""
     for expression in provider.error_details:
-        found = _find(expression, body)
+        found = find(expression, body)
         sentences = found if isinstance(found, list) else [found]
         words = [sentence for sentence in sentences if isinstance(sentence, str) and sentence]
         if words:
@@ -137,7 +137,7 @@ def read_error(provider: Provider, body: Any) -> str | None:
     return None
 
 
-def _find(expression: str | None, body: Any) -> Any:
+def find(expression: str | None, body: Any) -> Any:
     """Find what an expression says; nothing if there is none, or it does not fit what is there."""
     try:
         return None if expression is None else _finder(expression)(body)
@@ -181,7 +181,7 @@ def _progress(provider: Provider, word: str) -> Progress:
 def _kind(provider: Provider, body: Any) -> tuple[str, ...]:
     """Tell what its duration depends on; a value that is missing or strange is an empty word."""
     read = provider.read
-    words = (_find(each, body) for each in read.kind or (read.model, read.type))
+    words = (find(each, body) for each in read.kind or (read.model, read.type))
     return tuple(_cut(str(w), MAX_KIND_BYTES) if isinstance(w, str | int) else "" for w in words)
 
 

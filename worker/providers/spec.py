@@ -111,13 +111,15 @@ class CreateGeneration(_Data):
 
     `{call}` in the path stands for what the expression `call` finds in that JSON. `id` finds the
     new generation's ID in the answer. `callback` is the member of the request that takes the URL
-    which the provider then calls; None if it calls nobody.
+    which the provider then calls; None if it calls nobody. `echo` finds the request in a row of the
+    list; None if that does not show it.
     """
 
     path: Path_
     call: Expression | None = None
     id: Expression
     callback: str | None = None
+    echo: Expression | None = None
 
     @model_validator(mode="after")
     def _call_is_found(self) -> Self:

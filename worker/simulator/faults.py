@@ -42,10 +42,13 @@ class Call(StrEnum):
 class Kind(StrEnum):
     """What goes wrong.
 
-    429, 401, 403, 404 answer with a JSON `detail`, 500 with plain text, 502 and 503 with a proxy's
-    HTML page, redirect with a 302 to a sign-in page. hang never answers; reset drops the connection
-    with a TCP RST; garbage is a 200 that is no JSON; truncated is a 200 that ends early;
-    unknown_state is a true answer, but for a state that nobody has heard of.
+    400, 401, 402, 403, 404, 422, 429 answer with a JSON `detail`, 500 with plain text, 502 and 503
+    with a proxy's HTML page, redirect with a 302 to a sign-in page. hang never answers; reset drops
+    the connection with a TCP RST; garbage is a 200 that is no JSON; truncated is a 200 that ends
+    early; unknown_state is a true answer, but for a state that nobody has heard of.
+
+    Two have their call done all the same: lost drops the connection instead of answering, and slow
+    answers after `seconds`.
 
     The rest are habits of the list call alone, and one page may show several. oldest_first and
     shuffled are its order, else newest first; capped gives at most `rows` rows, whatever is asked
@@ -53,9 +56,12 @@ class Kind(StrEnum):
     Foreign generations need no habit: start some that nobody tracks.
     """
 
+    REFUSED = "400"
     UNAUTHORIZED = "401"
+    UNPAID = "402"
     FORBIDDEN = "403"
     MISSING = "404"
+    INVALID = "422"
     THROTTLED = "429"
     BROKEN = "500"
     BAD_GATEWAY = "502"
@@ -66,6 +72,8 @@ class Kind(StrEnum):
     GARBAGE = "garbage"
     TRUNCATED = "truncated"
     UNKNOWN_STATE = "unknown_state"
+    LOST = "lost"
+    SLOW = "slow"
     OLDEST_FIRST = "oldest_first"
     SHUFFLED = "shuffled"
     CAPPED = "capped"
@@ -76,11 +84,11 @@ class Kind(StrEnum):
 LIST_HABITS = frozenset({Kind.OLDEST_FIRST, Kind.SHUFFLED, Kind.CAPPED, Kind.STALE, Kind.OMISSION})
 _OPTIONS = {
     "retry_after": (Kind.THROTTLED, Kind.BROKEN, Kind.BAD_GATEWAY, Kind.UNAVAILABLE),
-    "seconds": (Kind.HANG, Kind.STALE),
+    "seconds": (Kind.HANG, Kind.STALE, Kind.SLOW),
     "rows": (Kind.CAPPED,),
     "share": (Kind.OMISSION,),
 }
-_NEEDED = {Kind.STALE: "seconds", Kind.CAPPED: "rows", Kind.OMISSION: "share"}
+_NEEDED = {Kind.STALE: "seconds", Kind.SLOW: "seconds", Kind.CAPPED: "rows", Kind.OMISSION: "share"}
 _STATE_CALLS = frozenset({Call.GET, Call.LIST, Call.ANY})
 _ID_CALLS = frozenset({Call.GET, Call.DELETE, Call.UPSCALE, Call.AUDIO, Call.ANY})
 

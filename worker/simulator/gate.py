@@ -7,12 +7,13 @@ second, so that one call is answered here, without a framework.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol, TypeAlias
 
 import orjson
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.model import JsonObject
 from worker.simulator.faults import Call, Faults, Kind
@@ -143,6 +144,12 @@ class Gate:
         fault = self._faults.strike(call, generation_id)
         if fault is not None:
             self._tally.faults[fault.kind.value] += 1
+        if fault is not None and fault.kind is Kind.LOST:
+            await self._inner(scope, receive, _unheard)
+            await commit(fault, scope, receive, send)
+            return
+        if fault is not None and fault.kind is Kind.SLOW:
+            send, fault = _after(fault.seconds or 0, send), None
         if fault is not None and fault.kind is not Kind.UNKNOWN_STATE:
             await commit(fault, scope, receive, send)
         elif not self._admits(scope):
@@ -169,6 +176,21 @@ class Gate:
         state = UNHEARD_STATE if lie else self._world.state(generation)
         body = self._tongue.told(generation, state, scope)
         await answer(send, 200, body, headers=self._tongue.headers(scope))
+
+
+async def _unheard(_message: Message) -> None:
+    """Send nothing."""
+
+
+def _after(seconds: float, send: Send) -> Send:
+    """Send an answer so much later."""
+
+    async def late(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await asyncio.sleep(seconds)
+        await send(message)
+
+    return late
 
 
 def call_of(method: str, path: str) -> tuple[Call, str | None]:

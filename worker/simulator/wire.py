@@ -35,6 +35,9 @@ def _html(title: str) -> bytes:
 
 # What the faults that do answer say: status, body, content type.
 _PAGES: dict[Kind, tuple[int, bytes, bytes]] = {
+    Kind.REFUSED: (400, detail("Prompt is required"), JSON),
+    Kind.UNPAID: (402, detail("Insufficient credits"), JSON),
+    Kind.INVALID: (422, detail("Unknown request type"), JSON),
     Kind.UNAUTHORIZED: (401, detail("Invalid API key is provided"), JSON),
     Kind.FORBIDDEN: (403, detail("Forbidden"), JSON),
     Kind.MISSING: (404, detail("Generation not found"), JSON),
@@ -67,6 +70,8 @@ async def answer(
 async def commit(fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
     """Let the fault happen to this request; the request itself has no effect on the world.
 
+    (One that is lost has had its effect already.)
+
     Raises:
         RuntimeError: the fault needs a real socket, and there is none.
     """
@@ -74,7 +79,7 @@ async def commit(fault: Fault, scope: Scope, receive: Receive, send: Send) -> No
         case Kind.HANG:
             if not await client_left(receive, within_s=fault.seconds):
                 await _hang_up(scope, receive)
-        case Kind.RESET:
+        case Kind.RESET | Kind.LOST:
             await _hang_up(scope, receive, with_reset=True)
         case Kind.TRUNCATED:
             await _send_half(send)

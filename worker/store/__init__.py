@@ -15,6 +15,12 @@ clocks agree. The keys, below the deployment's prefix:
     learned:{account}           hash    what is known of each kind; version
     observed:{account}          list    ends that nobody has learned from yet
     listing:{account}           string  how the provider lists its generations
+    submission:{id}             hash    state, account, begun_at, record, token, generation_id, …
+    submissions                 zset    submission IDs by seq
+    unsettled                   zset    those in the making or in doubt, by when to look for them
+    open:{account}              zset    those without a token and an outcome, by when they began
+    idempotency:{digest}        string  the submission that has this key
+    hint:{digest}               hash    account, submission, generation_id; at, count
     lanes                       zset    lanes by when they next have something to do
     drain:{lane}                string  there while a drain lives: until when it sleeps
     event:{id}                  hash    type, account, generation_id, body, deliveries pending
@@ -56,6 +62,7 @@ from worker.store.outages import redis_may_be_away
 from worker.store.records import shows_nothing_new
 from worker.store.scripts import LEASE_S, Clock, Scripts
 from worker.store.stream import Bounds, Stream, StreamEntry
+from worker.store.submissions import Begun, ClaimedSubmission, Submissions
 from worker.store.trackers import (
     ClaimedLooks,
     ClaimedRequest,
@@ -67,12 +74,14 @@ from worker.store.trackers import (
 __all__ = [
     "LEASE_S",
     "WORKER_ALIVE_S",
+    "Begun",
     "Bell",
     "Bounds",
     "ClaimedDeliveries",
     "ClaimedDelivery",
     "ClaimedLooks",
     "ClaimedRequest",
+    "ClaimedSubmission",
     "ClaimedTracker",
     "Clock",
     "Store",
@@ -105,6 +114,7 @@ class Store:
         self._redis = redis
         self._scripts = Scripts(redis, prefix=prefix, retention_s=retention_s, lease_s=lease_s)
         self.trackers = Trackers(self._scripts)
+        self.submissions = Submissions(self._scripts)
         self.learned = Learned(self._scripts)
         self.deliveries = Deliveries(self._scripts)
         self.endpoints = Endpoints(self._scripts)

@@ -13,7 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import DataError, NoScriptError
 
-COMMON = ("common", "deliveries")
+COMMON = ("common", "deliveries", "tracking", "submissions")
 
 LEASE_S = 30.0
 """How long a claim lasts, unless told otherwise: more than a look or an attempt may take."""
