@@ -17,7 +17,7 @@ from worker.model import (
     Throttled,
     Trouble,
 )
-from worker.providers.client import MAX_DETAIL_CHARS
+from worker.providers.exchange import MAX_DETAIL_CHARS
 
 
 @pytest.mark.parametrize(
