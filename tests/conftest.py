@@ -8,11 +8,20 @@ import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Redis
 
+from tests.redis_servers import embed_the_chosen
 from worker.embedded import EmbeddedRedis
 from worker.store import Store
 
 PREFIX = "test"
 RETENTION_S = 600.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chosen_server() -> Iterator[None]:
+    """Run what is embedded with another server, if one was asked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        embed_the_chosen(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

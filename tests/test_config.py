@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from worker.config import AccountSettings, ClientSettings, Settings
+from worker.config_redis import credentials_of_sentinels, redis_place
 from worker.delivery_policy import RETRY_SCHEDULE
 from worker.errors import ConfigurationError
 
@@ -131,6 +132,10 @@ def test_the_log_level_may_be_written_in_capitals() -> None:
         "rediss://h/",
         "redis://[::1]:6",
         "unix:///run/r.sock",
+        "rediss://h/0?ssl_ca_certs=/etc/ca.pem&ssl_check_hostname=true",
+        "redis+sentinel://h/service",
+        "redis+sentinel://u:p%40w@a,b:26380,[::1]:1/my-service/3?sentinel_password=p%40w",
+        "rediss+sentinel://a/s?sentinel_username=u&ssl_cert_reqs=none",
     ],
 )
 def test_redis_urls_are_taken_as_they_are(url: str) -> None:
@@ -231,6 +236,22 @@ def test_describe_shows_a_redis_url_without_its_password() -> None:
         "DREAMHOOK_REDIS_URL"
     ]
     assert value == "redis://me:***@h:6379/1?***"
+
+
+def test_describe_shows_sentinels_without_any_password() -> None:
+    url = "redis+sentinel://me:pw@a:1,b:2/service/1?sentinel_password=pw"
+    value, _ = shown(load(DREAMHOOK_REDIS_URL=url))["DREAMHOOK_REDIS_URL"]
+    assert value == "redis+sentinel://me:***@a:1,b:2/service/1?***"
+
+
+def test_sentinels_and_the_server_have_credentials_of_their_own() -> None:
+    url = "rediss+sentinel://me:p%40w@a,b:2/service/1?sentinel_password=x%2By&ssl_ca_certs=/c"
+    place = redis_place(url)
+    assert place.sentinels == (("a", 26379), ("b", 2))
+    assert place.service == "service"
+    assert place.url == "rediss://me:p%40w@a/1?ssl_ca_certs=/c"
+    assert credentials_of_sentinels(place) == {"password": "x+y"}
+    assert "p%40w" not in repr(place)
 
 
 secrets = st.text(string.ascii_letters + string.digits, min_size=12, max_size=40)

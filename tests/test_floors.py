@@ -27,6 +27,7 @@ FLOORS: dict[int, set[str]] = {
         "disputes",
         "delivery_policy",
         "figures",
+        "safety",
         "tracing",
         "refusals",
         "submissions",

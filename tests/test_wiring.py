@@ -11,7 +11,8 @@ from worker import wiring
 from worker.config import AccountSettings, Settings
 from worker.embedded import EmbeddedRedis
 from worker.errors import ConfigurationError
-from worker.wiring import connected, opened
+from worker.wiring import opened
+from worker.wiring_redis import connected
 
 
 async def test_a_deployment_that_is_closed_as_soon_as_it_is_open_ends(

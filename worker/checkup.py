@@ -13,13 +13,13 @@ from typing import Literal, assert_never
 
 from worker.config import AccountSettings, Settings
 from worker.errors import ConfigurationError
-from worker.figures import Figures
+from worker.figures import Figures, warnings
 from worker.model import Account, Answer, Missing, Refused, Seen, Throttled, Trouble, rfc3339
 from worker.providers.client import ProviderClient
 from worker.providers.spec import load
 from worker.status import stray_in_words
 from worker.store import WORKER_ALIVE_S, Store
-from worker.wiring import connected
+from worker.wiring_redis import connected
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,15 @@ async def check_redis(settings: Settings) -> list[Finding]:
             store = Store(redis, prefix=settings.prefix, retention_s=settings.retention_s)
             strays = await store.strays(settings.accounts)
             figures = await store.figures.read([], now=await store.now())
+            risks = [*await store.risks(), *warnings(figures)]
     except ConfigurationError as error:
         return [Finding("redis", "problem", str(error))]
     except Exception as error:  # noqa: BLE001 - whatever keeps a deployment shut is the finding
         return [Finding("redis", "problem", f"{where}: {type(error).__name__}: {error}")]
     fine = Finding("redis", "ok", f"{where} answers, and does not evict")
     found = (Finding("accounts", "warning", stray_in_words(*each)) for each in strays.items())
-    return [fine, *found, *_receivers(figures)]
+    unsafe = (Finding("redis", "warning", each) for each in risks)
+    return [fine, *unsafe, *found, *_receivers(figures)]
 
 
 def _receivers(figures: Figures) -> list[Finding]:

@@ -97,7 +97,8 @@ class Settings(BaseModel):
         None,
         alias="DREAMHOOK_REDIS_URL",
         repr=False,
-        description="a redis://, rediss:// or unix:// URL, or unset it for the embedded Redis",
+        description="a redis://, rediss://, unix:// or redis+sentinel:// URL (docs/settings.md),"
+        " or unset it for the embedded Redis",
     )
     data: Directory = Field(
         default_factory=home,

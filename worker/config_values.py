@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
+from worker.config_redis import checked_redis_url
 from worker.errors import InvalidInputError
 from worker.signing import parse_secret
 
@@ -85,17 +86,6 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _redis_url(text: str) -> str:
-    parts = _split(text)
-    if parts.scheme == "unix" and parts.path:
-        return text
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-        raise ValueError("is not a Redis URL")
-    if not re.fullmatch(r"(/[0-9]*)?", parts.path):
-        raise ValueError("has a path that is not a database number")
-    return text
-
-
 def without_secrets(url: str) -> str:
     """Hide the password and the query, where Redis clients also take a password."""
     parts = urlsplit(url)
@@ -157,7 +147,7 @@ Key: TypeAlias = Annotated[ApiKey, AfterValidator(_present)]
 Keys: TypeAlias = Annotated[tuple[Key, ...], BeforeValidator(_listed)]
 SigningSecret: TypeAlias = Annotated[SecretStr, AfterValidator(_signing_secret)]
 HttpUrl: TypeAlias = Annotated[str, AfterValidator(_http_url)]
-RedisUrl: TypeAlias = Annotated[str, AfterValidator(_redis_url)]
+RedisUrl: TypeAlias = Annotated[str, AfterValidator(checked_redis_url)]
 Host: TypeAlias = Annotated[str, AfterValidator(_host)]
 Pause: TypeAlias = Annotated[float, Field(ge=0, le=WEEK_S, allow_inf_nan=False)]
 Pauses: TypeAlias = Annotated[

@@ -12,7 +12,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ import arq
 import structlog
 from arq.connections import ArqRedis
 from arq.cron import cron
+from redis.exceptions import OutOfMemoryError
 
 from worker.store import JOBS, Store, heard
 
@@ -92,6 +94,8 @@ class Starter:
         self._prefix = prefix
         self._waiting: list[str] = []
         self._queueing = asyncio.Lock()
+        self.when_full: Callable[[Sequence[str]], None] | None = None
+        """What a worker does with lanes that cannot be queued, since Redis is full."""
 
     async def __call__(self, lane: str) -> None:
         """Start the drain of a lane: the caller has been told that it has none.
@@ -103,7 +107,13 @@ class Starter:
         async with self._queueing:
             lanes, self._waiting = self._waiting[:LANES_A_JOB], self._waiting[LANES_A_JOB:]
             if lanes:
-                await self._queue_drain(lanes)
+                try:
+                    await self._queue_drain(lanes)
+                except OutOfMemoryError:
+                    if (
+                        self.when_full
+                    ):  # elsewhere there is no worker, and a lane waits to be staged
+                        self.when_full(lanes)
 
     async def _queue_drain(self, lanes: list[str]) -> None:
         """Queue one job for these lanes.
@@ -160,9 +170,15 @@ async def reconcile(ctx: Mapping[str, Any]) -> None:
 
 
 class Worker(arq.Worker):
-    """An arq worker that reads its queue when the bell rings, rather than twice a second."""
+    """An arq worker that reads its queue when the bell rings, rather than twice a second.
+
+    While Redis is full arq can queue and start nothing. Then the worker stages lanes itself and
+    drains them without arq: our scripts go on, and what they end makes room.
+    """
 
     _next_beat = 0.0
+    _is_full = False
+    _drained_here = 0
 
     async def _poll_iteration(self) -> None:
         with self.ctx["store"].bell.expect(JOBS) as bell:
@@ -173,6 +189,19 @@ class Worker(arq.Worker):
         """Start the jobs that nobody runs; arq asks Redis three times about each, so skip ours."""
         running = {name for name, task in self.tasks.items() if not task.done()}
         await super().start_jobs([each for each in job_ids if each.decode() not in running])
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        """Run a job that has been started; if Redis is full by then its lanes are staged again."""
+        with suppress(OutOfMemoryError):
+            await super().run_job(job_id, score)
+            self._is_full = False
+
+    def drain_here(self, lanes: Sequence[str]) -> None:
+        """Drain lanes without arq."""
+        for lane in lanes:
+            self._drained_here += 1
+            draining = asyncio.create_task(_drain(self.ctx, lane))
+            self.tasks[f"here:{self._drained_here}"] = draining
 
     async def record_health(self) -> None:
         """Show that this worker lives, under its own name: arq's sign is one for all of them."""
@@ -192,7 +221,19 @@ class Worker(arq.Worker):
             latest, job.next_run = job.next_run, None
             if planned and latest and n - LATE_CRON <= planned <= latest:
                 job.next_run = planned
-        await super().run_cron(n, delay, num_windows)
+        try:
+            await super().run_cron(n, delay, num_windows)
+        except OutOfMemoryError:
+            await self._do_without_arq()
+
+    async def _do_without_arq(self) -> None:
+        """Do what cannot be queued now, since Redis is full."""
+        if not self._is_full:
+            log.warning("Redis is full: nothing new is taken in, what is tracked goes on")
+        self._is_full = True
+        if self.allow_pick_jobs:
+            for job in (stage, reconcile, sweep):
+                await job(self.ctx)
 
     async def wind_down(self) -> None:
         """Take no more jobs, and wait for those in hand to end what they have begun."""
@@ -213,7 +254,7 @@ def create_worker(
     prefix: str,
 ) -> Worker:
     """Make the arq worker of this process; run it with `work`."""
-    return Worker(
+    worker = Worker(
         functions=[arq.func(drain, max_tries=1_000_000)],
         cron_jobs=[
             # By name and instant they run once, on whichever worker: once for each deployment.
@@ -241,3 +282,5 @@ def create_worker(
         job_deserializer=deserialize,
         log_results=False,
     )
+    start.when_full = worker.drain_here
+    return worker

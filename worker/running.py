@@ -91,6 +91,8 @@ async def run(
         deployment = await stack.enter_async_context(opened(settings))
         if not settings.accounts:
             log.warning("no account", remedy=_NO_ACCOUNT)
+        for risk in await deployment.status.risks():
+            log.warning("redis is not safe", risk=risk)
         parts = await stack.enter_async_context(asyncio.TaskGroup())
         if worker:
             parts.create_task(_work(deployment, stop))

@@ -108,15 +108,19 @@ class Status:
         """Say what needs somebody's attention, though the work goes on."""
         now = await self._store.now()
         found = await self._store.figures.read(list(self._accounts), now=now)
-        risks = await self._store.figures.risks()
-        return [*await self.troubles(), *risks, *figures.warnings(found)]
+        return [*await self.troubles(), *await self.risks(), *figures.warnings(found)]
+
+    @redis_may_be_away
+    async def risks(self) -> list[str]:
+        """Say what Redis may lose, or could not write."""
+        return await self._store.risks()
 
     @redis_may_be_away
     async def check(self) -> None:
         """Make sure that Redis answers and keeps what it is given.
 
         Raises:
-            ConfigurationError: it evicts.
+            ConfigurationError: it cannot be relied on; says what to change.
             UnavailableError: it does not answer.
         """
         await self._store.check()

@@ -9,8 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from arq.connections import ArqRedis
-from redis.asyncio import BlockingConnectionPool
-from redis.exceptions import RedisError
 
 from worker import signing, telemetry
 from worker.config import Settings
@@ -18,11 +16,10 @@ from worker.courier import Courier
 from worker.deliveries import Deliveries
 from worker.durations import typical
 from worker.egress import Egress
-from worker.embedded import EmbeddedRedis
 from worker.endpoints import Endpoints
 from worker.errors import ConfigurationError
 from worker.glances import Glances
-from worker.jobs import Starter, Worker, create_worker, deserialize, serialize
+from worker.jobs import Starter, Worker, create_worker
 from worker.learner import Learner
 from worker.learning import QUEUE_PRIOR, Prior
 from worker.model import Account
@@ -35,10 +32,7 @@ from worker.status import Status
 from worker.store import LEASE_S, Store
 from worker.stream import EventStream
 from worker.submitting import Submitting
-
-REDIS_CONNECTIONS = 64
-REDIS_TIMEOUT_S = 20.0
-"""A connection that has gone silent for so long is given up; no script takes a second."""
+from worker.wiring_redis import connected
 
 CANCEL_AGAIN_S = 0.1
 
@@ -185,44 +179,6 @@ def _prior(provider: Provider) -> Prior:
         run={model: typical(each.median_s, each.sigma) for model, each in durations},
         queue=QUEUE_PRIOR if provider.states.queued else None,
     )
-
-
-@asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[ArqRedis]:
-    """Connect to the configured Redis, or to the embedded one, which is started if need be.
-
-    Raises:
-        ConfigurationError: it does not answer, or evicts; says what to change.
-    """
-    async with AsyncExitStack() as stack:
-        url = settings.redis_url
-        if url is None:
-            embedded = await asyncio.to_thread(EmbeddedRedis.start, settings.data)
-            stack.push_async_callback(asyncio.to_thread, embedded.stop)
-            url = embedded.url
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=REDIS_CONNECTIONS,
-            timeout=REDIS_TIMEOUT_S,
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-            health_check_interval=30,
-        )
-        stack.push_async_callback(pool.aclose)
-        redis = ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize)
-        await _check(redis, settings)
-        yield redis
-
-
-async def _check(redis: ArqRedis, settings: Settings) -> None:
-    store = Store(redis, prefix=settings.prefix, retention_s=settings.retention_s)
-    try:
-        await store.check()
-    except (RedisError, OSError) as error:
-        where = "the embedded Redis" if settings.redis_url is None else "DREAMHOOK_REDIS_URL"
-        raise ConfigurationError(
-            f"Redis does not answer ({type(error).__name__}: {error}). Check {where}."
-        ) from error
 
 
 async def _secret(settings: Settings, store: Store) -> str:

@@ -295,7 +295,7 @@ async def test_counts_are_told_for_each_state(store: Store) -> None:
 async def test_a_redis_that_throws_keys_away_is_refused(
     store: Store, monkeypatch: pytest.MonkeyPatch, policy: str
 ) -> None:
-    async def info(section: str) -> dict[str, str]:
+    async def info() -> dict[str, str]:
         return {"maxmemory_policy": policy}
 
     monkeypatch.setattr(store._redis, "info", info)

@@ -15,6 +15,8 @@ if created then
   local seq = next_number()
   redis.call('HSET', endpoint, 'seq', seq, 'enabled', 1, 'secrets', ARGV[7])
   redis.call('ZADD', key('endpoints'), seq, name)
+else
+  go_on_when_full() -- to be switched off, say
 end
 if record ~= '' then
   redis.call('HSET', endpoint, 'record', record, 'concurrency', ARGV[8])

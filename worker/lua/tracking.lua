@@ -28,12 +28,12 @@ local function track(now, account, alive_ms, record, first)
 
   local function start(id, tracker, state, terms, deadline_ms)
     local timeline = key('timeline:' .. account .. ':' .. id)
-    if state then
-      begin_anew(id, tracker, timeline, state)
-    end
-    if not seq then
+    if not seq then -- the first write: if Redis is full it is here that `track` is refused
       local most = (#ARGV - first + 1) / 3
       seq = redis.call('INCRBY', key('seq'), most) - most
+    end
+    if state then
+      begin_anew(id, tracker, timeline, state)
     end
     seq = seq + 1
     redis.call('HSET', tracker, 'state', 'tracking', 'fence', seq, 'seq', seq, 'tracked_at', now,

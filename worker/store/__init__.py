@@ -50,11 +50,13 @@ from collections.abc import Container, Iterable
 
 from redis.asyncio import Redis
 
+from worker import safety
 from worker.errors import ConfigurationError
 from worker.model import State
 from worker.store.bell import Bell, heard
 from worker.store.deliveries import ClaimedDeliveries, ClaimedDelivery, Deliveries, SwitchOff
 from worker.store.endpoints import Endpoints
+from worker.store.facts import read_facts
 from worker.store.figures import WORKER_ALIVE_S, FigureBook
 from worker.store.lanes import Lanes, lane_of
 from worker.store.learned import Learned
@@ -135,9 +137,13 @@ class Store:
     async def secret(self, candidate: str) -> str:
         """Get the deployment's own signing secret, which is `candidate` if there was none."""
         name = self._scripts.key("secret")
-        await self._redis.set(name, candidate, nx=True)
-        kept: bytes = await self._redis.get(name)
-        return kept.decode()
+        kept: bytes | None = await self._redis.get(name)
+        if (
+            kept is None
+        ):  # only then: a Redis that is full takes no SET, not even one that does nothing
+            await self._redis.set(name, candidate, nx=True)
+            kept = await self._redis.get(name)
+        return (kept or b"").decode()
 
     async def tracking(self, accounts: Iterable[str]) -> list[int]:
         """Count what is being tracked in each account."""
@@ -154,16 +160,17 @@ class Store:
         return {name: count for name, count in zip(names, counts, strict=True) if count}
 
     async def check(self) -> None:
-        """Make sure that Redis answers and will not throw keys away.
+        """Make sure that Redis answers, lets us at our keys, and keeps what it is given.
 
         Raises:
-            ConfigurationError: it evicts keys when it is full.
-            RedisError, OSError: it does not answer.
+            ConfigurationError: it is too old, a replica, or evicts keys when it is full.
+            RedisError, OSError: it does not answer, or not this user.
         """
-        memory = await self._redis.info("memory")
-        policy = memory.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction":
-            raise ConfigurationError(
-                f"Redis throws keys away when it is full (maxmemory-policy {policy}), and with "
-                "them trackers that were promised. Set maxmemory-policy to noeviction."
-            )
+        why = safety.refusal(await read_facts(self._redis))
+        if why:
+            raise ConfigurationError(why)
+        await self._redis.exists(self._scripts.key("seq"))
+
+    async def risks(self) -> list[str]:
+        """Say what this Redis may lose, or could not write."""
+        return safety.risks(await read_facts(self._redis))

@@ -27,12 +27,6 @@ _MINUTE_KEPT_S = (MINUTES + 2) * 60.0
 _WORKER_KEPT_S = 3600.0
 _TROUBLED_SHOWN = 20
 
-_NO_FILE = (
-    "Redis writes no append-only file: what was promised is lost when it ends. "
-    "Set appendonly yes and appendfsync always."
-)
-_FILE_FAILS = "Redis could not write its append-only file the last time. Is the disk full?"
-
 
 class FigureBook:
     """What is counted by all processes of a deployment, and read by any."""
@@ -121,16 +115,6 @@ class FigureBook:
             used_bytes=memory.get("used_memory"),
             max_bytes=memory.get("maxmemory") or None,
         )
-
-    async def risks(self) -> list[str]:
-        """Say what Redis would lose, or could not write."""
-        try:
-            found = await self._redis.info("persistence")
-        except ResponseError:
-            return []
-        if not int(found.get("aof_enabled", 0)):
-            return [_NO_FILE]
-        return [] if found.get("aof_last_write_status", "ok") == "ok" else [_FILE_FAILS]
 
     async def _memory(self) -> dict[str, int]:
         try:

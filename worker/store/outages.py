@@ -7,12 +7,15 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from worker.errors import UnavailableError
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
+
+FULL_RETRY_S = 10.0
+"""When to try again after Redis was full: soon enough to be in time once something has ended."""
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,12 @@ def redis_may_be_away(
             return await use_case(*args, **kwargs)
         except (RedisError, OSError) as error:
             log.error("Redis failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - no bug
+            if isinstance(error, OutOfMemoryError):
+                raise UnavailableError(
+                    "Redis is full (maxmemory), so nothing new can be taken in; what is tracked "
+                    "goes on. Raise maxmemory, or wait until what is finished has made room.",
+                    retry_after=FULL_RETRY_S,
+                ) from error
             raise UnavailableError(
                 f"Redis does not answer as it should ({type(error).__name__}). Try again: "
                 "what is asked twice is done once.",

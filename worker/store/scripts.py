@@ -11,9 +11,12 @@ from itertools import islice
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import DataError, NoScriptError
+from redis.exceptions import DataError, NoScriptError, OutOfMemoryError, ResponseError
 
 COMMON = ("common", "deliveries", "tracking", "submissions")
+
+TAKES_IN = frozenset({"track", "begin_submission", "put_endpoint"})
+"""What takes in more, and is refused when Redis is full. All else then goes on."""
 
 LEASE_S = 30.0
 """How long a claim lasts, unless told otherwise: more than a look or an attempt may take."""
@@ -68,6 +71,8 @@ class _Call:
     def settle(self, answer: Any) -> None:
         if self.answer.done():  # whoever asked has been cancelled
             return
+        if isinstance(answer, ResponseError) and "OOM command not allowed" in str(answer):
+            answer = OutOfMemoryError(str(answer))  # Redis 6.2 gives it no code of its own
         if isinstance(answer, BaseException):
             self.answer.set_exception(answer)
         else:
@@ -88,11 +93,17 @@ class Scripts:
         self.retention_ms = ms(retention_s)
         self.lease_ms = ms(lease_s)
         folder = files("worker") / "lua"
-        common = "".join((folder / f"{name}.lua").read_text() for name in COMMON)
-        self._scripts = {
-            file.name.removesuffix(".lua"): redis.register_script(common + file.read_text())
+        texts = {
+            file.name.removesuffix(".lua"): file.read_text()
             for file in folder.iterdir()
-            if file.name.endswith(".lua") and file.name.removesuffix(".lua") not in COMMON
+            if file.name.endswith(".lua")
+        }
+        common = "".join(map(texts.pop, COMMON))
+        self._scripts = {
+            name: redis.register_script(
+                common + ("" if name in TAKES_IN else "go_on_when_full()\n") + text
+            )
+            for name, text in texts.items()
         }
         self._waiting: list[_Call] = []
         self._travelling: set[asyncio.Task[None]] = set()

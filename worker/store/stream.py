@@ -29,7 +29,8 @@ class StreamEntry:
 class Bounds:
     """The oldest entry that is kept (None: there is none), and the newest that there ever was.
 
-    `is_whole` if nothing that ever was on the stream has left it.
+    `is_whole` if nothing that ever was on the stream has left it, as far as Redis can tell: before
+    7.0 it does not count what has left.
     """
 
     first: str | None
@@ -54,7 +55,7 @@ class Stream:
         return Bounds(
             first=first[0].decode() if first else None,
             last=found["last-generated-id"].decode(),
-            is_whole=found.get("entries-added", 0) == found["length"],
+            is_whole=found.get("entries-added") == found["length"],
         )
 
     async def after(self, position: str, *, limit: int) -> list[StreamEntry]:

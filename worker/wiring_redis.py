@@ -1,0 +1,122 @@
+"""Connects to Redis: the embedded one, one server, or whichever server the Sentinels name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from arq.connections import ArqRedis
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import parse_url
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.exceptions import RedisError
+
+from worker.config import Settings
+from worker.config_redis import TLS_FILES, RedisPlace, credentials_of_sentinels, redis_place
+from worker.embedded import EmbeddedRedis
+from worker.errors import ConfigurationError
+from worker.jobs import deserialize, serialize
+from worker.store import Store
+
+CONNECTIONS = 64
+TIMEOUT_S = 20.0
+"""A connection that has gone silent for so long is given up; no script takes a second."""
+
+SENTINEL_TIMEOUT_S = 2.0
+"""A Sentinel that has not answered by then is passed over for the next one."""
+
+_POOL: dict[str, Any] = {
+    "max_connections": CONNECTIONS,
+    "timeout": TIMEOUT_S,
+    "socket_timeout": TIMEOUT_S,
+    "socket_connect_timeout": TIMEOUT_S,
+    "health_check_interval": 30,
+}
+
+
+class _PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Connections to the server that the Sentinels name, asked anew for each that is opened.
+
+    When that server changes, redis-py drops the connections to the old one.
+    """
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[ArqRedis]:
+    """Connect to the configured Redis, or to the embedded one, which is started if need be.
+
+    Raises:
+        ConfigurationError: it does not answer, or cannot be relied on; says what to change.
+    """
+    async with AsyncExitStack() as stack:
+        url = settings.redis_url
+        if url is None:
+            embedded = await asyncio.to_thread(EmbeddedRedis.start, settings.data)
+            stack.push_async_callback(asyncio.to_thread, embedded.stop)
+            url = embedded.url
+        pool = await stack.enter_async_context(_pooled(redis_place(url)))
+        redis = ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize)
+        await _check(redis, settings)
+        yield redis
+
+
+@asynccontextmanager
+async def _pooled(place: RedisPlace) -> AsyncIterator[BlockingConnectionPool]:
+    """Keep connections to a place.
+
+    They are made here and not by arq, whose settings know no time-outs and no password of
+    Sentinels.
+    """
+    _find_files(place)
+    async with AsyncExitStack() as stack:
+        pool: BlockingConnectionPool
+        if place.sentinels:
+            options: dict[str, Any] = dict(parse_url(place.url))
+            over_tls = options.pop("connection_class", None) is not None
+            for address in ("host", "port"):  # which the Sentinels tell
+                options.pop(address, None)
+            sentinel = _sentinel(place, options, over_tls=over_tls)
+            for each in sentinel.sentinels:
+                stack.push_async_callback(each.aclose)
+            options["ssl"] = over_tls
+            pool = _PrimaryPool(place.service, sentinel, **_POOL, **options)  # type: ignore[no-untyped-call]
+        else:
+            pool = BlockingConnectionPool.from_url(place.url, **_POOL)
+        stack.push_async_callback(pool.aclose)
+        yield pool
+
+
+def _find_files(place: RedisPlace) -> None:
+    """Make sure that the files of TLS are there: Python's own error does not name them."""
+    for name in TLS_FILES:
+        path = place.parameters.get(name)
+        if path is not None and not Path(path).is_file():
+            raise ConfigurationError(
+                f"DREAMHOOK_REDIS_URL: there is no file {path}, which its {name} names."
+            )
+
+
+def _sentinel(place: RedisPlace, options: dict[str, Any], *, over_tls: bool) -> Sentinel:
+    tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    of_their_own = {
+        **tls,
+        **credentials_of_sentinels(place),
+        "ssl": over_tls,
+        "socket_timeout": SENTINEL_TIMEOUT_S,
+        "socket_connect_timeout": SENTINEL_TIMEOUT_S,
+    }
+    return Sentinel(place.sentinels, sentinel_kwargs=of_their_own)  # type: ignore[no-untyped-call]
+
+
+async def _check(redis: ArqRedis, settings: Settings) -> None:
+    store = Store(redis, prefix=settings.prefix, retention_s=settings.retention_s)
+    try:
+        await store.check()
+    except (RedisError, OSError) as error:
+        where = "the embedded Redis" if settings.redis_url is None else "DREAMHOOK_REDIS_URL"
+        raise ConfigurationError(
+            f"Redis does not answer ({type(error).__name__}: {error}). Check {where}."
+        ) from error
