@@ -105,7 +105,11 @@ def server(folder: Path, **options: str) -> Iterator[Server]:
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     words = {"port": str(port), "bind": "127.0.0.1", **STRICT, **options}
-    given = [each for k, v in words.items() for each in (f"--{k.replace('_', '-')}", v)]
+    given = [
+        each
+        for name, value in words.items()
+        for each in (f"--{name.replace('_', '-')}", *(value.split() or [""]))
+    ]
     with _running([str(server_binary()), *given], port, folder) as running:
         yield running
 
