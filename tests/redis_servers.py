@@ -32,13 +32,13 @@ STRICT = {"save": "", "appendonly": "yes", "appendfsync": "always"}
 
 def server_binary() -> Path:
     """The server that the tests run."""
-    return Path(CHOSEN) if CHOSEN else embedded._server_binary()
+    return Path(CHOSEN) if CHOSEN else embedded.server_binary()
 
 
 def embed_the_chosen(patch: pytest.MonkeyPatch) -> None:
     """Let the embedded Redis be the chosen server, without the options that it may not know."""
     if CHOSEN:
-        patch.setattr(embedded, "_server_binary", server_binary)
+        patch.setattr(embedded, "server_binary", server_binary)
         newer = {"locale-collate", "hash-max-listpack-value"}
         known = {name: value for name, value in embedded._OPTIONS.items() if name not in newer}
         patch.setattr(embedded, "_OPTIONS", known)
