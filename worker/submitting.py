@@ -258,10 +258,14 @@ class Submitting:
         )
         return Page(list(map(shapes.submission_shape, items)), next_cursor)
 
+    @redis_may_be_away
     async def hint(self, account: str, token: str) -> None:
         """Take a provider's push: it brings the next look forward, and nothing else.
 
         Whatever it says is not read. A token that nobody knows changes nothing.
+
+        Raises:
+            UnavailableError: Redis is away.
         """
         if account not in self._accounts or not submissions.is_token(token):
             return

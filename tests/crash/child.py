@@ -3,10 +3,10 @@
     TRACK=g-1 DIE_AFTER="provider answered" DREAMHOOK_…=… python child.py
 
 It opens a deployment, prints a line, waits for one, tracks the generations that `TRACK` names, if
-any, for `ENDPOINT` or else `CALLBACK_URL`, replays the delivery that `REPLAY` names, if any, and
-then works until it ends: by SIGKILL right after (or before) the point that `DIE_AFTER` (or
-`DIE_BEFORE`) names, or by SIGTERM. At the point that `PAUSE_AFTER` names it says so, and stops
-until it gets a SIGCONT.
+any, for `ENDPOINT` or else `CALLBACK_URL`, submits the prompt in `SUBMIT`, if any, replays the
+delivery that `REPLAY` names, if any, and then works until it ends: by SIGKILL right after (or
+before) the point that `DIE_AFTER` (or `DIE_BEFORE`) names, or by SIGTERM. At the point that
+`PAUSE_AFTER` names it says so, and stops until it gets a SIGCONT.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from arq.cron import CronJob, cron
 
-from worker import drain, jobs, running, telemetry
+from worker import drain, jobs, reconciling, running, telemetry
+from worker import submissions as rules
 from worker.config import Settings
 from worker.egress import Egress
+from worker.errors import UnansweredError
 from worker.jobs import Starter
 from worker.providers.client import ProviderClient
-from worker.requests import TrackRequest
-from worker.store import deliveries, endpoints, lanes, scripts, trackers
+from worker.requests import SubmitRequest, TrackRequest
+from worker.store import deliveries, endpoints, lanes, scripts, submissions, trackers
 from worker.wiring import Deployment, opened
 
 # Life in fast motion: what was a second is a tenth of one.
@@ -74,6 +77,12 @@ POINTS: dict[str, Point] = {
     "watchers read": (endpoints.Endpoints, "watchers", found),
     "watcher owed": (endpoints.Endpoints, "owe", found),
     "watchers told": (endpoints.Endpoints, "settled", always),
+    "intent recorded": (submissions.Submissions, "begin", always),
+    "provider has created": (ProviderClient, "create_generation", always),
+    "created and tracked": (submissions.Submissions, "created", always),
+    "doubt recorded": (submissions.Submissions, "settle", always),
+    "submissions claimed": (submissions.Submissions, "claim", found),
+    "list read": (ProviderClient, "listed", always),
     "replayed": (deliveries.Deliveries, "replay", always),
 }
 
@@ -132,6 +141,11 @@ async def asked(deployment: Deployment) -> None:
     to = {"endpoint": endpoint} if endpoint else {"callback_url": os.environ["CALLBACK_URL"]}
     for name in os.environ.get("TRACK", "").split():
         await deployment.service.track("luma", name, TrackRequest(**to))
+    if prompt := os.environ.get("SUBMIT"):
+        request = {"model": "ray-2", "prompt": prompt}
+        wanted = SubmitRequest(account="luma", request=request, callback_url=to["callback_url"])
+        with suppress(UnansweredError):
+            await deployment.submitting.submit(wanted, idempotency_key="k-1")
     if delivery_id := os.environ.get("REPLAY"):
         await deployment.endpoints.replay(delivery_id)
 
@@ -140,12 +154,14 @@ async def main() -> None:
     """Track, and work."""
     settings = Settings.load()
     telemetry.configure(settings.log_level)
-    for module in (trackers, lanes, deliveries, endpoints):
+    for module in (trackers, lanes, deliveries, endpoints, submissions):
         module.ALIVE_S = ALIVE_S
     drain.HEARTBEAT_S = HEARTBEAT_S
     endpoints.RELEASED_PER_STEP = RELEASED_PER_STEP
     jobs.IDLE_POLL_S = IDLE_POLL_S
     jobs.cron = every_second
+    rules.LOOK_AFTER_S, rules.LEASE_S, rules.CALL_S = (0.05, 0.05, 0.05), 1.2, 1.0
+    reconciling.CLAIM_S = 0.3
     async with opened(settings, lease_s=LEASE_S) as deployment, running._told_to_stop() as stop:
         say("ready")
         await asyncio.to_thread(sys.stdin.readline)

@@ -20,6 +20,7 @@ from worker.embedded import EmbeddedRedis
 from worker.model import Delivery, DeliveryState, State, Terms, Tracker
 from worker.simulator import Outcome, Script, World, create_app
 from worker.simulator import running as simulated
+from worker.simulator.faults import Faults
 from worker.store import Store
 
 SECRET = signing.new_secret(bytes(range(32)))
@@ -95,6 +96,7 @@ class Scene:
     redis: Redis
     store: Store
     world: World
+    faults: Faults
     receiver: Receiver
     env: dict[str, str]
     processes: list[Process] = field(default_factory=list)
@@ -163,10 +165,11 @@ class Scene:
 
 @pytest.fixture
 async def scene(embedded: EmbeddedRedis) -> AsyncIterator[Scene]:
-    world = World()
+    world, faults = World(speed=1000, failure_rate=0, stuck_rate=0), Faults()
     redis = Redis.from_url(embedded.url)
     await redis.flushall()
-    async with simulated(create_app(world)) as base_url, receiving(Receiver()) as receiver:
+    luma = create_app(world, faults=faults)
+    async with simulated(luma) as base_url, receiving(Receiver()) as receiver:
         account = {"provider": "luma", "api_key": "key", "base_url": base_url}
         env = {
             "DREAMHOOK_REDIS_URL": embedded.url,
@@ -179,7 +182,7 @@ async def scene(embedded: EmbeddedRedis) -> AsyncIterator[Scene]:
             "CALLBACK_URL": receiver.url,
         }
         store = Store(redis, prefix=PREFIX, retention_s=600)
-        scene = Scene(redis, store, world, receiver, env)
+        scene = Scene(redis, store, world, faults, receiver, env)
         yield scene
         for process in scene.processes:
             await process.kill()

@@ -43,7 +43,8 @@ async def test_an_image_goes_to_the_call_for_images(town: Town) -> None:
     assert (await town.site().submit(request)).status_code == 202
 
     (made,) = town.made()
-    assert (found := town.world.find(made))
+    found = town.world.find(made)
+    assert found
     assert found.generation_type == "image"
 
 

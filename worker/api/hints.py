@@ -21,7 +21,7 @@ def _parameter(name: str, description: str) -> JsonObject:
 
 
 @hints.post(
-    f"{HINTS}{{account}}/{{token}}",
+    f"{HINTS}{{account}}/{{token:path}}",
     summary="A provider's push",
     responses={200: {"description": "Always, and always empty."}},
     openapi_extra={

@@ -1,22 +1,21 @@
--- A provider's push came in: look at its generation soon, but not more than once in `gap_ms` nor more
--- than `most` times for pushes; if nobody knows yet what was created, search for it soon.
+-- A provider's push came in: look at its generation now, but not more than once in `gap_ms` nor more
+-- than `most` times for pushes; if nobody knows yet what was created, search for it now.
 -- ARGV: now, account, digest of the token, gap_ms, most, alive_ms
 -- Returns must_start
 local now, account, gap_ms, most = clock(), ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5])
 local hint = key('hint:' .. ARGV[3])
 local known = redis.call('HMGET', hint, 'account', 'generation_id', 'submission', 'at', 'count')
-local last = tonumber(known[4] or 0)
-if known[1] ~= account or last > now or tonumber(known[5] or 0) >= most then
+local is_soon = now - tonumber(known[4] or 0) < gap_ms
+if known[1] ~= account or is_soon or tonumber(known[5] or 0) >= most then
   return 0
 end
-local at = math.max(now, last + gap_ms)
-redis.call('HSET', hint, 'at', at)
+redis.call('HSET', hint, 'at', now)
 redis.call('HINCRBY', hint, 'count', 1)
 if known[2] then
-  local _, must_start = hurry(now, account, known[2], at, tonumber(ARGV[6]))
+  local _, must_start = hurry(now, account, known[2], tonumber(ARGV[6]))
   return must_start and 1 or 0
 end
 if redis.call('HGET', key('submission:' .. known[3]), 'in_doubt') then
-  redis.call('ZADD', key('unsettled'), 'XX', 'LT', at, known[3])
+  redis.call('ZADD', key('unsettled'), 'XX', 'LT', now, known[3])
 end
 return 0

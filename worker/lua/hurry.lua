@@ -2,5 +2,5 @@
 -- ARGV: now, account, id, alive_ms
 -- Returns {state or nil, must_start}
 local now = clock()
-local state, must_start = hurry(now, ARGV[2], ARGV[3], now, tonumber(ARGV[4]))
+local state, must_start = hurry(now, ARGV[2], ARGV[3], tonumber(ARGV[4]))
 return {state, must_start and 1 or 0}

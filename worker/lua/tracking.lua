@@ -74,14 +74,14 @@ local function track(now, account, alive_ms, record, first)
   return must_start, outcomes
 end
 
--- Make a tracker's next look due at `at`, if it is tracked. Returns its state (nil: there is no such
+-- Make a tracker's next look due now, if it is tracked. Returns its state (nil: there is no such
 -- tracker) and whether the caller must start the lane's drain.
-local function hurry(now, account, id, at, alive_ms)
+local function hurry(now, account, id, alive_ms)
   local lane = 'poll:' .. account
   local state = redis.call('HGET', key('tracker:' .. account .. ':' .. id), 'state')
   if state ~= 'tracking' then
     return state, false
   end
-  redis.call('ZADD', key('due:' .. lane), 'LT', at, id) -- if overdue, it keeps its place
-  return state, index_lane(lane) <= at and summon(lane, at, alive_ms)
+  redis.call('ZADD', key('due:' .. lane), 'LT', now, id) -- if overdue, it keeps its place
+  return state, index_lane(lane) <= now and summon(lane, now, alive_ms)
 end
