@@ -347,3 +347,20 @@ def test_whoever_answers_at_once_is_not_asked_in_a_tight_loop(
         client.wait("luma", "g-1")
     assert len(pauses) == 2
     assert all(0.5 < pause <= 1 for pause in pauses)
+
+
+def test_a_submission_goes_out_with_its_key_and_its_terms(api: Stub) -> None:
+    api.answers = [(202, TRACKING), (200, {"id": "sub_1"})]
+    with Client(api.url) as client:
+        tracker = client.submit("luma", {"prompt": "a fox"}, key="k-1", metadata={"order": 7})
+        submission = client.submission("sub_1")
+
+    assert (tracker, submission) == (TRACKING, {"id": "sub_1"})
+    first, second = api.requests
+    assert (first["line"], first["headers"]["Idempotency-Key"]) == ("POST /v1/generations", "k-1")
+    assert first["body"] == {
+        "account": "luma",
+        "request": {"prompt": "a fox"},
+        "metadata": {"order": 7},
+    }
+    assert second["line"] == "GET /v1/generations/sub_1"

@@ -23,6 +23,9 @@ MAX_BATCH = 1000
 MAX_BATCH_BYTES = 1_000_000
 """The API takes bodies of up to 1 MiB, and that many trackers in one."""
 
+CREATE_S = 60.0
+"""How long the provider may take to create what is submitted."""
+
 PAGE = 100
 MAX_WAIT_S = 60.0
 
@@ -80,6 +83,30 @@ class Client:
             The tracker.
         """
         return self._http.object("PUT", _tracker_path(account, generation_id), json=terms)
+
+    def submit(
+        self, account: str, request: JsonObject, *, key: str | None = None, **terms: Any
+    ) -> JsonObject:
+        """Have a generation made, and track it.
+
+        Args:
+            account: The account's name.
+            request: The body of the provider's own create call.
+            key: The `Idempotency-Key`: of two calls with the same the second makes nothing.
+            **terms: As for `track`.
+
+        Returns:
+            The tracker.
+        """
+        body = {**terms, "account": account, "request": request}
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self._http.object(
+            "POST", "/v1/generations", json=body, headers=headers, timeout=ANSWER_S + CREATE_S
+        )
+
+    def submission(self, submission_id: str) -> JsonObject:
+        """Get what came of a submission; its ID is in the problem that it was answered with."""
+        return self._http.object("GET", f"/v1/generations/{segment('id', submission_id)}")
 
     def get(
         self, account: str, generation_id: str, *, wait: float = 0.0, fresh: bool = False
