@@ -15,7 +15,7 @@ from pydantic import AliasChoices, BaseModel
 
 import worker.store
 from worker import config, config_accounts, delivery_policy, jobs, signing
-from worker.api import create_app, schemas, watching
+from worker.api import create_app, schemas, submitted, watching
 from worker.api.accounts import Account
 from worker.cli.app import app as cli
 
@@ -164,7 +164,7 @@ def test_every_command_is_in_a_document() -> None:
     [
         ("docs/api.md", "problem", schemas.Problem),
         ("docs/api.md", "tracker", schemas.Tracker),
-        ("docs/api.md", "submission", schemas.Submission),
+        ("docs/api.md", "submission", submitted.Submission),
         ("docs/api.md", "delivery", schemas.Delivery),
         ("docs/api.md", "account", Account),
         ("docs/api.md", "stats", watching.Stats),

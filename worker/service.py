@@ -142,12 +142,7 @@ class Service:
         return [outcomes[place] for place in range(len(items))]
 
     async def terms(self, account: str, request: TrackRequest) -> Terms:
-        """Tell what tracking a generation on these terms amounts to.
-
-        Raises:
-            NotFoundError: no such account.
-            InvalidInputError: a field cannot be used.
-        """
+        """Tell what tracking a generation like this amounts to; raises as `track` does."""
         return self._agreed(account, request, await self._endpoints([request]))
 
     async def _endpoints(self, requests: Iterable[TrackRequest]) -> set[str]:

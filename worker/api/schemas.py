@@ -15,7 +15,6 @@ from worker.model import (
     JsonObject,
     Reason,
     State,
-    SubmissionState,
 )
 from worker.requests import MAX_BATCH, TrackItem
 from worker.service import MAX_WAIT_S
@@ -35,7 +34,7 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class _PageQuery(Query):
+class PageQuery(Query):
     limit: Limit = 100
     cursor: Cursor = None
 
@@ -55,7 +54,7 @@ class TrackerQuery(Query):
     )
 
 
-class TrackersQuery(_PageQuery):
+class TrackersQuery(PageQuery):
     """Which trackers to list."""
 
     state: State | None = Field(None, description="Those in this state.")
@@ -63,14 +62,7 @@ class TrackersQuery(_PageQuery):
     model: str | None = Field(None, description="Those of this provider's model.")
 
 
-class SubmissionsQuery(_PageQuery):
-    """Which submissions to list."""
-
-    state: SubmissionState | None = Field(None, description="Those in this state.")
-    account: str | None = Field(None, description="Those of this account.")
-
-
-class DeliveriesQuery(_PageQuery):
+class DeliveriesQuery(PageQuery):
     """Which deliveries to list."""
 
     state: DeliveryState | None = Field(None, description="Those in this state.")
@@ -79,7 +71,7 @@ class DeliveriesQuery(_PageQuery):
     endpoint: str | None = Field(None, description="Those of this endpoint.")
 
 
-class EndpointsQuery(_PageQuery):
+class EndpointsQuery(PageQuery):
     """Which endpoints to list."""
 
 
@@ -206,38 +198,6 @@ class TrackerPage(Answer):
     """Part of the list of trackers, newest first."""
 
     items: list[Tracker]
-    next_cursor: NextCursor
-
-
-class Refusal(Answer):
-    """What a provider answered that made nothing."""
-
-    status: int = Field(description="Its HTTP status.")
-    body: Any = Field(description="What it said, JSON or text, up to 16 KiB; null if nothing.")
-
-
-class Submission(Answer):
-    """A generation that a provider was asked to make, and what came of it."""
-
-    id: str
-    account: str
-    provider: str
-    state: SubmissionState = Field(
-        description="`unknown`: nobody can say whether it was made; `detail` says what to do."
-    )
-    begun_at: datetime
-    ended_at: datetime | None
-    searches: int = Field(description="How often the provider's list was searched for it.")
-    detail: str | None = Field(description="Why it is not created, or not known to be.")
-    refusal: Refusal | None
-    generation_id: str | None
-    tracker: Tracker | None = Field(description="What it became; null in lists.")
-
-
-class SubmissionPage(Answer):
-    """Part of the list of submissions, newest first."""
-
-    items: list[Submission]
     next_cursor: NextCursor
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 
 from worker import shapes, tracing
-from worker.api import schemas
+from worker.api import schemas, submitted
 from worker.api.openapi import IDEMPOTENCY_KEY, SUBMIT_BODY, answer, problems
 from worker.api.routing import RawRoute, json_answer, page_answer, router, service_of, shown_to
 from worker.requests import SubmitRequest, parse
@@ -42,14 +42,14 @@ async def submit(request: Request) -> Response:
     generation, and none is made twice.
     """
     wanted = parse(SubmitRequest, await request.body())
-    submitted = await submitting_of(request).submit(
+    made = await submitting_of(request).submit(
         wanted,
         idempotency_key=idempotency_key(request.headers.get("idempotency-key")),
         traceparent=tracing.accepted(request.headers.get("traceparent")),
     )
-    tracker = submitted.tracker
+    tracker = made.tracker
     location = {"Location": f"/v1/trackers/{tracker.account}/{tracker.generation_id}"}
-    if submitted.is_new:
+    if made.is_new:
         return json_answer(shapes.tracker_shape(tracker), 202, location)
     shape = (await service_of(request).shapes_of([tracker]))[0]
     return json_answer(shape, 200, location)
@@ -61,7 +61,7 @@ submissions.routes.extend(_raw.routes)
 @submissions.get(
     "/v1/generations/{submission_id}",
     summary="Get a submission",
-    responses={200: answer(schemas.Submission), **problems(404)},
+    responses={200: answer(submitted.Submission), **problems(404)},
 )
 async def get_submission(request: Request, submission_id: str) -> Response:
     """Tell what came of it."""
@@ -75,10 +75,10 @@ async def get_submission(request: Request, submission_id: str) -> Response:
 @submissions.get(
     "/v1/generations",
     summary="List submissions",
-    responses={200: answer(schemas.SubmissionPage), **problems(422)},
+    responses={200: answer(submitted.SubmissionPage), **problems(422)},
 )
 async def list_submissions(
-    request: Request, query: Annotated[schemas.SubmissionsQuery, Query()]
+    request: Request, query: Annotated[submitted.SubmissionsQuery, Query()]
 ) -> Response:
     """List them, newest first, each without its tracker."""
     return page_answer(await submitting_of(request).list_submissions(**query.model_dump()))
