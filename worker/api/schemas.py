@@ -35,6 +35,8 @@ class Query(BaseModel):
 
 
 class PageQuery(Query):
+    """Which part of a list."""
+
     limit: Limit = 100
     cursor: Cursor = None
 
