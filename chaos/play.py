@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -88,7 +88,13 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    folder: Path, size: Size, seed: int, *, cwd: Path | None = None, **settings: str
+    folder: Path,
+    size: Size,
+    seed: int,
+    *,
+    cwd: Path | None = None,
+    prelude: Sequence[str] = DREAMHOOK,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stage]:
     """Bring everything up, and down at the end.
 
@@ -97,7 +103,8 @@ async def staged(
         size: how much of everything.
         seed: for the provider and the callers.
         cwd: the directory of the code to run, if it is not this one.
-        **settings: of the deployment, besides those that a play needs.
+        prelude: what follows `python` and comes before Dreamhook's own arguments.
+        settings: of the deployment, besides those that a play needs.
     """
     began = time.monotonic()
 
@@ -110,8 +117,8 @@ async def staged(
     simulate = ("simulate", "--port", str(luma_port), "--seed", str(seed))
     cast.add("luma", [*DREAMHOOK, *simulate], {}, luma_port)
     redis_url = f"redis://127.0.0.1:{redis_port}"
-    env = _settings(redis_url, luma_port) | settings
-    apis = _add_deployment(cast, size, env)
+    env = {**_settings(redis_url, luma_port), **(settings or {})}
+    apis = _add_deployment(cast, size, env, prelude)
     if cwd is not None:
         for actor in cast.actors.values():
             actor.cwd = cwd if actor.name not in {"redis", "luma"} else actor.cwd
@@ -156,19 +163,23 @@ def _settings(redis_url: str, luma_port: int) -> dict[str, str]:
     }
 
 
-def _add_deployment(cast: Cast, size: Size, env: dict[str, str]) -> list[str]:
+def _add_deployment(
+    cast: Cast, size: Size, env: dict[str, str], prelude: Sequence[str]
+) -> list[str]:
     """Add the APIs, whose URLs come back, and the workers; the last one's clock can be put."""
     urls = []
-    for n in range(1, size.apis + 1):
-        port = free_port()
-        own = {**env, "DREAMHOOK_PORT": str(port)}
-        cast.add(f"api-{n}", [*DREAMHOOK, "serve"], own, port)
-        urls.append(f"http://127.0.0.1:{port}")
-    for n in range(1, size.workers):
-        cast.add(f"worker-{n}", [*DREAMHOOK, "work"], env)
     skewed.put(clock_file(cast), 0.0)
-    command = ("-m", "chaos.skewed", str(clock_file(cast)), "work")
-    cast.add(f"worker-{size.workers}", command, env)
+    astray = ("-m", "chaos.skewed", str(clock_file(cast)))
+    for n in range(1, size.apis + 1):
+        name, port = f"api-{n}", free_port()
+        own = {**env, "DREAMHOOK_PORT": str(port), "CHAOS_TASKS": f"{cast.folder / name}.tasks"}
+        cast.add(name, [*prelude, "serve"], own, port)
+        urls.append(f"http://127.0.0.1:{port}")
+    for n in range(1, size.workers + 1):
+        name = f"worker-{n}"
+        before = astray if n == size.workers and prelude == DREAMHOOK else prelude
+        own = {**env, "CHAOS_TASKS": f"{cast.folder / name}.tasks"}
+        cast.add(name, [*before, "work"], own)
     return urls
 
 
