@@ -7,6 +7,7 @@ import asyncio
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from pathlib import Path
@@ -46,15 +47,23 @@ def _in_folder(name: str, run: Callable[[Path], Coroutine[None, None, bool]]) ->
     """Run something in a folder of its own, which stays if it fails. Tells whether it has."""
     folder = Path(tempfile.mkdtemp(prefix="dreamhook-chaos-"))
     print(f"{name}:", flush=True)
-    is_well = False
     try:
         is_well = asyncio.run(run(folder))
-    finally:
-        if is_well:
-            shutil.rmtree(folder)
-        else:
-            print(f"  FAILED; logs and data are kept in {folder}", flush=True)
+    except Exception as error:  # noqa: BLE001 - the next seed may fare better
+        (folder / "failure.txt").write_text("".join(traceback.format_exception(error)))
+        print(f"  {_first(error)!r}; see failure.txt", flush=True)
+        is_well = False
+    if is_well:
+        shutil.rmtree(folder)
+    else:
+        print(f"  FAILED; logs and data are kept in {folder}", flush=True)
     return not is_well
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def one(size: Size, seed: int, folder: Path) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ ASK_S = 5.0
 
 PAUSE_S = (0.2, 1.0)
 PATIENCE_S = 240.0
-CONNECTIONS = 100
+AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,11 @@ class Callers:
         provider: where generations begin.
         clock: tells the seconds since the run began.
         seed: for the pauses.
+
+    Attributes:
+        promises: What was acknowledged.
+        asked: How many requests were made, …
+        cut: … and how many of them an API took on and did not do, by what came instead.
     """
 
     def __init__(
@@ -104,11 +109,14 @@ class Callers:
     ) -> None:
         self.promises: list[Promise] = []
         self.asked = 0
+        self.cut: Counter[str] = Counter()
         self._apis = apis
         self._provider = provider
         self._clock = clock
         self._dice = random.Random(seed)
-        limits = httpx.Limits(max_connections=CONNECTIONS)
+        # A connection for each request: one that is kept may be closed just when it is used again.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        self._places = asyncio.Semaphore(AT_ONCE)
         self._http = httpx.AsyncClient(trust_env=False, limits=limits, timeout=ASK_S)
 
     async def run(self, errand: Errand) -> None:
@@ -126,7 +134,14 @@ class Callers:
             canceled = answer["state"] == "canceled"
             self.promises[place] = replace(self.promises[place], canceled=canceled)
 
-    async def ask(self, method: str, path: str, content: dict[str, Any] | None = None) -> Any:
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        content: dict[str, Any] | None = None,
+        *,
+        timeout_s: float = ASK_S,
+    ) -> Any:
         """Ask one API after the other until one does it.
 
         Raises:
@@ -135,11 +150,18 @@ class Callers:
         until = self._clock() + PATIENCE_S
         while self._clock() < until:
             self.asked += 1
-            with suppress(httpx.TransportError):
-                url = self._dice.choice(self._apis) + path
-                answer = await self._http.request(method, url, json=content)
+            url = self._dice.choice(self._apis) + path
+            try:
+                async with self._places:  # in httpx's own queue each costs as much as all of them
+                    answer = await self._http.request(method, url, json=content, timeout=timeout_s)
+            except httpx.ConnectError:
+                pass  # nobody is there
+            except httpx.TransportError as error:
+                self.cut[type(error).__name__] += 1
+            else:
                 if answer.is_success:
                     return answer.json()
+                self.cut[str(answer.status_code)] += 1
                 if answer.status_code < 500:
                     raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
             await asyncio.sleep(self._dice.uniform(*PAUSE_S))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -23,15 +24,21 @@ TEND_S = 0.2
 PAUSE_S = 1.0
 """Who ends by himself is started again after so long, as a supervisor does."""
 
+PORTS = (15_000, 32_000)
+
 DREAMHOOK = ("-c", "from worker.cli import main; main()")
 
 
 def free_port() -> int:
-    """Find a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Find a free port below those that systems give to outgoing connections.
+
+    One of those could be taken while its owner is away for a moment.
+    """
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass

@@ -40,6 +40,8 @@ class Size:
     apis: int = 2
     receivers: int = 6
     settle_s: float = 240.0
+    astray: bool = True
+    """Whether the last worker's clock can be put."""
 
     @property
     def with_unknown(self) -> bool:
@@ -63,6 +65,10 @@ class Stage:
     def workers(self) -> list[Actor]:
         """Give the workers."""
         return [each for name, each in self.cast.actors.items() if name.startswith("worker")]
+
+    def apis(self) -> list[Actor]:
+        """Give the APIs."""
+        return [each for name, each in self.cast.actors.items() if name.startswith("api")]
 
     async def stats(self) -> Any:
         """Ask an API for the figures."""
@@ -177,7 +183,7 @@ def _add_deployment(
         urls.append(f"http://127.0.0.1:{port}")
     for n in range(1, size.workers + 1):
         name = f"worker-{n}"
-        before = astray if n == size.workers and prelude == DREAMHOOK else prelude
+        before = astray if n == size.workers and size.astray else prelude
         own = {**env, "CHAOS_TASKS": f"{cast.folder / name}.tasks"}
         cast.add(name, [*before, "work"], own)
     return urls
@@ -273,7 +279,7 @@ async def play(stage: Stage, size: Size, seed: int) -> None:
     """Run the errands and the mischief side by side, and wait until all is settled."""
     names = mischief.Company(
         workers=[each.name for each in stage.workers()],
-        apis=[name for name in stage.cast.actors if name.startswith("api")],
+        apis=[each.name for each in stage.apis()],
         receivers=list(stage.receivers),
     )
     began = stage.cast.clock()

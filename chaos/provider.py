@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ import httpx
 from worker.simulator import BASE_PATH, parse_fault
 
 PAGE = 500
+AT_ONCE = 20
 
 
 class Provider:
@@ -23,6 +25,7 @@ class Provider:
         self._http = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60
         )
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     async def __aenter__(self) -> Self:
         return self
@@ -37,7 +40,9 @@ class Provider:
 
     async def begin(self, life: dict[str, Any]) -> None:
         """Start a scripted generation: see `worker.simulator.control`."""
-        (await self._http.post("/_simulator/generations", json=life)).raise_for_status()
+        async with self._places:
+            answer = await self._http.post("/_simulator/generations", json=life)
+        answer.raise_for_status()
 
     async def fail(self, fault: str) -> None:
         """Put a fault in force, in its text form."""

@@ -30,7 +30,7 @@ from chaos.play import Size, Stage, staged
 
 EVERY_S = 5.0
 RETENTION_S = 60
-SIZE = Size(workers=2, apis=1, receivers=3)
+SIZE = Size(workers=2, apis=1, receivers=3, astray=False)
 WATCHED = ("-m", "chaos.watched")
 
 MEMORY, FILES, TASKS = "memory in MiB", "open files", "asyncio tasks"
