@@ -186,7 +186,7 @@ def _reason(taken: Receipt, deeds: Iterable[Deed]) -> str | None:
         return "the answer took as long as an attempt"
     for deed in deeds:
         near = deed.at <= answered_at + SETTLE_S and deed.until >= taken.at - 1
-        if deed.kind in _DISTURBS and near:
+        if deed.kind in _DISTURBS and near and not deed.whom.startswith("api"):
             return f"{deed.kind} {deed.whom}"
     return None
 

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 
@@ -20,8 +21,9 @@ from worker import running
 from worker.config import AccountSettings, Settings
 from worker.embedded import EmbeddedRedis
 from worker.errors import UnavailableError
-from worker.model import State
+from worker.model import State, Tracker
 from worker.requests import TrackRequest
+from worker.service import Service
 from worker.simulator import Outcome, Script, World, create_app
 from worker.simulator import running as simulated
 from worker.wiring import Deployment, opened
@@ -232,3 +234,29 @@ def test_a_process_opens_as_many_files_as_it_may(hard: int, allowed: int) -> Non
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == [str(allowed), str(hard)]
+
+
+async def test_an_api_that_is_told_to_stop_answers_those_who_wait_and_ends(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, wait = asyncio.Event(), Service.wait
+
+    async def noted(*args: Any) -> Tracker:
+        asked.set()
+        return await wait(*args)
+
+    monkeypatch.setattr(Service, "wait", noted)
+    stop, url = asyncio.Event(), asyncio.get_running_loop().create_future()
+    settings = deployment.settings.model_copy(update={"port": 0})
+    serving = asyncio.create_task(running.run(settings, stop, worker=False, ready=url.set_result))
+    async with httpx.AsyncClient(base_url=await url, timeout=20) as client:
+        await client.put("/v1/trackers/luma/g-1")
+        waiting = asyncio.create_task(client.get("/v1/trackers/luma/g-1?wait=60"))
+        await asked.wait()
+
+        stop.set()
+
+        async with asyncio.timeout(3):
+            answer = await waiting
+            await serving
+    assert (answer.status_code, answer.json()["state"]) == (200, "tracking")

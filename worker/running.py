@@ -149,7 +149,8 @@ async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Even
     await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     stop.set()
-    await deployment.stream.close()  # or else whoever listens would hold the server up
+    deployment.service.close()  # or else whoever waits or listens would hold the server up
+    await deployment.stream.close()
     await serving
 
 

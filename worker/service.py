@@ -227,15 +227,19 @@ class Service:
 
     @redis_may_be_away
     async def wait(self, account: str, generation_id: str, timeout_s: float) -> Tracker:
-        """Get a tracker as soon as it is over, or as it stands after `timeout_s` (up to 60)."""
+        """Get a tracker when it is over, or as it is after `timeout_s` (up to 60), or `close`."""
         until = time.monotonic() + min(timeout_s, MAX_WAIT_S)
         with self._store.bell.expect(f"{account}:{generation_id}") as ended:
             while True:
                 tracker = await self.get(account, generation_id)
                 left = until - time.monotonic()
-                if tracker.state is not State.TRACKING or left <= 0:
+                if tracker.state is not State.TRACKING or left <= 0 or self._store.bell.is_closing:
                     return tracker
                 await heard(ended, min(left, RECHECK_S))
+
+    def close(self) -> None:
+        """Answer all who wait: this process is about to end, and another may be asked."""
+        self._store.bell.close()
 
     @redis_may_be_away
     async def fresh(self, account: str, generation_id: str) -> Tracker:

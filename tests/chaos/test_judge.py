@@ -198,6 +198,13 @@ def test_trouble_elsewhere_explains_no_duplicate(kind: Kind) -> None:
     assert found(run) == [("duplicate", "evt_1")]
 
 
+def test_trouble_of_an_api_explains_no_duplicate() -> None:
+    """It is the workers who deliver."""
+    run = replace(WELL, receipts=[TAKEN, AGAIN], deeds=[replace(KILLED, whom="api-1")])
+
+    assert found(run) == [("duplicate", "evt_1")]
+
+
 def test_a_duplicate_after_an_answer_that_took_as_long_as_an_attempt_is_explained() -> None:
     slow = replace(TAKEN, answered_at=TAKEN.at + 15)
 

@@ -30,6 +30,13 @@ class Bell:
         self._redis = redis
         self._channels = channels
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self.is_closing = False
+
+    def close(self) -> None:
+        """Wake all in this process who wait for anything: it is about to end."""
+        self.is_closing = True
+        for name in list(self._waiting):
+            self.ring(name)
 
     async def listen(self) -> None:
         """Pass messages on until cancelled, subscribing anew when the connection breaks."""
