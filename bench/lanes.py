@@ -22,7 +22,7 @@ from bench import rig
 from worker import schedule, telemetry
 from worker.learner import Learner
 from worker.looking import Look, Looking
-from worker.model import Account, Progress, Seen, Terms
+from worker.model import Account, Progress, Same, Seen, Terms
 from worker.poller import Poller
 from worker.store import Store
 
@@ -36,6 +36,7 @@ NEVER = Seen(
     model="ray-2",
     kind=("ray-2", "video", "720p", "5s"),
     generation={"id": "g", "state": "dreaming", "request": {"prompt": "a fox in the snow " * 8}},
+    mark="0123456789abcdef",
 )
 ACCOUNT = Account(
     name="luma", provider="luma", api_key="k", base_url="http://x", polls_per_second=100_000.0
@@ -75,9 +76,9 @@ class AtOnce:
     page: int | None = None
     asset_lifetime_s: float | None = None
 
-    async def get_generation(self, _generation_id: str) -> Seen:
+    async def get_generation(self, _generation_id: str, *, mark: str | None) -> Seen | Same:
         """Show it running."""
-        return NEVER
+        return NEVER if mark is None else Same()
 
 
 async def tracked(store: Store, count: int) -> None:
@@ -97,10 +98,16 @@ async def look(store: Store, looking: Looking, most: int) -> int:
             break
         now = claimed.clock.now()
         looks = (
-            Look(before=each, answer=NEVER, now=now, took_ms=1, health=claimed.health)
+            Look(
+                before=each,
+                answer=NEVER if each.mark is None else Same(),
+                now=now,
+                took_ms=1,
+                health=claimed.health,
+            )
             for each in claimed.looks
         )
-        await asyncio.gather(*map(looking.conclude, looks))
+        await looking.conclude(*looks)
         made += len(claimed.looks)
     return made
 

@@ -121,7 +121,6 @@ async def _look_at(store: Store, name: str, *, over: bool) -> None:
         assets=assets if over else {},
         polls=claimed.tracker.polls + 1,
         seen_at=now,
-        looked_at=now,
         created_at=now,
         finished_at=now if over else None,
         next_poll_at=None if over else now + 3_600_000,
@@ -153,7 +152,6 @@ async def _look_at_all(store: Store) -> None:
                 type="video",
                 polls=tracker.polls + 1,
                 seen_at=now,
-                looked_at=now,
                 created_at=now,
                 next_poll_at=now - 1,
             )

@@ -14,7 +14,7 @@ from typing import Literal, assert_never
 from worker.config import AccountSettings, Settings
 from worker.errors import ConfigurationError
 from worker.figures import Figures, warnings
-from worker.model import Account, Answer, Missing, Refused, Seen, Throttled, Trouble, rfc3339
+from worker.model import Account, Answer, Missing, Refused, Same, Seen, Throttled, Trouble, rfc3339
 from worker.providers.client import ProviderClient
 from worker.providers.spec import load
 from worker.status import stray_in_words
@@ -130,7 +130,7 @@ async def check_account(
 def judge(answer: Answer) -> tuple[Literal["ok", "warning", "problem"], str]:
     """Say what an answer about an ID that nobody has says about the key."""
     match answer:
-        case Missing() | Seen():
+        case Missing() | Seen() | Same():
             return "ok", "it accepts the key"
         case Refused():
             return "problem", f"it rejects the key ({answer.detail}); set another one"

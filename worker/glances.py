@@ -88,7 +88,7 @@ class Glances:
         page, now = await self._ask(
             known, "list", lambda: client.list_generations(limit=limit, offset=offset)
         )
-        rows = [row for row in page.rows if row is not None]
+        rows = [(name, it) for name, it in filter(None, page.rows) if isinstance(it, Seen)]
         tracked = await self._tracked(account, [name for name, _ in rows])
         items = [
             shapes.glance_shape(known, name, seen, tracked=name in tracked, now=now)

@@ -19,7 +19,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, TypeAdapter, ValidationError
 
 from worker.listing_ranks import Instant, Ranks
-from worker.model import Progress, Seen
+from worker.model import Progress, Same, Seen
 
 OVERLAP_ROWS = 10
 LEARNING_RATE = 0.3
@@ -71,7 +71,7 @@ class Page:
 
     offset: int
     limit: int
-    rows: tuple[tuple[str, Seen] | None, ...]
+    rows: tuple[tuple[str, Seen | Same] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Reconciled:
     """
 
     listing: Listing
-    seen: Mapping[str, Seen]
+    seen: Mapping[str, Seen | Same]
     absent: tuple[str, ...]
 
 
@@ -188,7 +188,7 @@ def reconcile(
     """
     rows = _by_spelling(page)
     found = {each: rows[_spelled(each)] for each in known if _spelled(each) in rows}
-    stale = any(seen.queued and known[each] for each, seen in found.items())
+    stale = any(isinstance(it, Seen) and it.queued and known[each] for each, it in found.items())
     seen = {
         each: row
         for each, row in found.items()
@@ -215,9 +215,9 @@ def failed(listing: Listing, window: Window, *, now: Instant) -> Listing:
     return replace(judged, cap=max(OVERLAP_ROWS, window.limit // 2))
 
 
-def _by_spelling(page: Page) -> dict[str, Seen]:
+def _by_spelling(page: Page) -> dict[str, Seen | Same]:
     """Index a page's rows. Of an ID that comes twice an end counts, else what comes first."""
-    rows: dict[str, Seen] = {}
+    rows: dict[str, Seen | Same] = {}
     for generation_id, seen in filter(None, page.rows):
         spelled = _spelled(generation_id)
         if spelled not in rows or rows[spelled].progress is Progress.RUNNING is not seen.progress:
@@ -231,7 +231,9 @@ def _spelled(generation_id: str) -> str:
     return digits.casefold() if len(digits) == _UUID_DIGITS else generation_id
 
 
-def _judged(listing: Listing, window: Window, seen: Mapping[str, Seen], now: Instant) -> Listing:
+def _judged(
+    listing: Listing, window: Window, seen: Mapping[str, Seen | Same], now: Instant
+) -> Listing:
     """Learn how far pages can be trusted, by what this one was worth of what was hoped for."""
     trust, hoped = listing.trust, math.fsum(window.expected.values())
     if hoped > 0:

@@ -1,7 +1,7 @@
 """What comes of a look: what it means is decided, written down, and told.
 
-A look that shows nothing new, as most do, is written with all others that end in the same moment:
-one script for all of them, and no more than what it changed.
+A look that shows nothing new, as most do, needs little of its tracker, changes little of it, and is
+written with all others that end in the same moment: one script for all of them.
 """
 
 from __future__ import annotations
@@ -24,18 +24,23 @@ from worker.model import (
     Health,
     Progress,
     Reason,
+    Same,
     Seen,
     State,
     Tracker,
     Verdict,
     Wait,
+    Watched,
 )
 from worker.providers.client import ProviderClient
 from worker.schedule import Kind, Market, Outlook
 from worker.sightings import sighting
-from worker.store import Clock, Store, shows_nothing_new
+from worker.store import LEASE_S, Clock, Store
 
 _FREE = Market()
+
+_NEAR_MS = policy.in_ms(LEASE_S)
+"""So near its deadline a tracker is settled in full: a claim has put the deadline off."""
 
 Start = Callable[[str], Awaitable[None]]
 """Starts the drain of a lane."""
@@ -49,7 +54,7 @@ class Look:
     `paged`: a page showed it, with others.
     """
 
-    before: Tracker
+    before: Watched
     answer: Answer
     now: int
     took_ms: int
@@ -62,7 +67,7 @@ class Look:
 class _Batch:
     """Looks that showed nothing new, to be written together."""
 
-    looks: list[tuple[Tracker, Entry]]
+    looks: list[Watched]
     written: asyncio.Task[list[bool]]
 
 
@@ -101,7 +106,7 @@ class Looking:
         market, base = self._markets.get(account, _FREE), self._accounts[account].poll_patience
         return market.page(base) if paged else market.look(base)
 
-    async def paid(self, leader: Tracker, *, now: int, worth: float | None = None) -> None:
+    async def paid(self, leader: Watched, *, now: int, worth: float | None = None) -> None:
         """Take note of what a request was worth that one tracker was due for: see `Market`.
 
         Args:
@@ -118,7 +123,7 @@ class Looking:
             worth = reached if worth is None else worth
             self._markets[account] = market.after(base, reached, worth)
 
-    async def expected_delay(self, tracker: Tracker, now: int) -> float | None:
+    async def expected_delay(self, tracker: Watched, now: int) -> float | None:
         """Tell the expected undetected delay of a tracker; None if no look has shown it yet."""
         seen = sighting(tracker)
         if seen is None or tracker.seen_at is None:
@@ -126,13 +131,13 @@ class Looking:
         kind = await self.expect(tracker)
         return Outlook.of(seen, kind).delay(max(0.0, (now - tracker.seen_at) / 1000))
 
-    async def expect(self, tracker: Tracker) -> Kind:
+    async def expect(self, tracker: Watched | Tracker) -> Kind:
         """Tell what to expect of a tracker's generation."""
         return await self._learner.expect(tracker.account, tracker.kind)
 
     # --- looking --------------------------------------------------------------------------------
 
-    async def look_on_time(self, tracker: Tracker, health: Health, clock: Clock) -> None:
+    async def look_on_time(self, tracker: Watched, health: Health, clock: Clock) -> None:
         """Look at a generation in its turn: how late that is tells if the budget suffices."""
         if health.held_until:
             self._fair_since[tracker.account] = clock.now()
@@ -140,11 +145,13 @@ class Looking:
             await self.paid(tracker, now=clock.now())
         await self.look(tracker, health, clock)
 
-    async def look(self, tracker: Tracker, health: Health, clock: Clock) -> None:
+    async def look(self, tracker: Watched, health: Health, clock: Clock) -> None:
         """Look at a generation."""
         started, due_at = time.monotonic(), tracker.next_poll_at
         late_ms = None if due_at is None or due_at > clock.now() else clock.now() - due_at
-        answer = await self._clients[tracker.account].get_generation(tracker.generation_id)
+        answer = await self._clients[tracker.account].get_generation(
+            tracker.generation_id, mark=tracker.mark
+        )
         took_ms = round((time.monotonic() - started) * 1000)
         telemetry.requested(tracker.account, "get", duration_ms=took_ms)
         await self.conclude(
@@ -160,9 +167,49 @@ class Looking:
 
     # --- what a look means ----------------------------------------------------------------------
 
-    async def conclude(self, look: Look) -> None:
-        """Decide what a look means, write it down, and tell of it."""
-        before, answer, now, jitter = look.before, look.answer, look.now, random.random()
+    async def conclude(self, *looks: Look) -> None:
+        """Decide what looks mean, write it down, and tell of it."""
+        batches: list[_Batch] = []
+        others: list[Look] = []
+        for look in looks:
+            batch = self._note(look, await self.expect(look.before))
+            if batch is None:
+                others.append(look)
+            elif batch not in batches:
+                batches.append(batch)
+        settled = [asyncio.ensure_future(self._settle_look(each)) for each in others]
+        for batch in batches:
+            await asyncio.shield(batch.written)  # a look that is cancelled takes no other with it
+        if settled:
+            await asyncio.gather(*settled)
+
+    def _note(self, look: Look, expect: Kind) -> _Batch | None:
+        """Have a look written that showed nothing new; None if there is more to say of it."""
+        it, answer, now = look.before, look.answer, look.now
+        if not isinstance(answer, Same) or (look.health is not None and look.health.reason):
+            return None
+        if it.deadline_at <= now + _NEAR_MS:
+            return None
+        after = policy.seen_again(
+            it, now=now, duration_ms=look.took_ms, request_id=answer.request_id
+        )
+        seen = sighting(after)
+        if seen is None or seen.outlives(expect):
+            return None
+        price = self.price(it.account, paged=look.paged)
+        look_at = policy.next_look(seen, expect, price, now=now, jitter=random.random())
+        telemetry.looked(
+            after.but(next_poll_at=look_at),
+            answer,
+            Wait(look_at),
+            duration_ms=look.took_ms,
+            late_ms=look.late_ms,
+        )
+        return self._write_soon(after.but(next_poll_at=look_at))
+
+    async def _settle_look(self, look: Look) -> None:
+        """Decide what a look means for its tracker and its account, and write all of that."""
+        before, answer, now, jitter = look.before.whole(), look.answer, look.now, random.random()
         verdict: Verdict
         lesson: Observation | None = None
         after = policy.refresh(before, answer, now=now)
@@ -175,21 +222,12 @@ class Looking:
         else:
             verdict = Finish(before.state, before.reason)
         health = _health_after(look, jitter)
-        entry = _look_entry(answer, now, look.took_ms)
-        if health is None and isinstance(verdict, Wait) and shows_nothing_new(before, after):
-            applied = await self._write_wait(after, entry)
-        else:
-            lesson = lesson or _taught(before, after, now)
-            applied = await self._settle(
-                before, after, look=entry, health=health, lesson=lesson, now=now
-            )
-        telemetry.looked(
-            tracker=after,
-            answer=answer,
-            verdict=verdict,
-            duration_ms=look.took_ms,
-            late_ms=look.late_ms,
+        entry = _look_entry(answer, after.provider_state, now, look.took_ms)
+        lesson = lesson or _taught(before, after, now)
+        applied = await self._settle(
+            before, after, look=entry, health=health, lesson=lesson, now=now
         )
+        telemetry.looked(after, answer, verdict, duration_ms=look.took_ms, late_ms=look.late_ms)
         if applied and health and look.health and (health.held_until or look.health.held_until):
             telemetry.held(before.account, health)
 
@@ -198,7 +236,8 @@ class Looking:
     ) -> tuple[int, Observation | None]:
         """Tell when to look again at what still runs, and what it teaches by that if anything."""
         seen = sighting(after)
-        is_running = isinstance(look.answer, Seen) and look.answer.progress is Progress.RUNNING
+        answer = look.answer
+        is_running = isinstance(answer, Seen | Same) and answer.progress is Progress.RUNNING
         if seen is None or not is_running:
             return look.now, None
         expect = await self.expect(after)
@@ -216,19 +255,17 @@ class Looking:
 
     # --- writing it down ------------------------------------------------------------------------
 
-    async def _write_wait(self, after: Tracker, look: Entry) -> bool:
+    def _write_soon(self, after: Watched) -> _Batch:
         """Write a look that showed nothing new, with all that come up before the script is sent."""
         batch = self._batches.get(after.account)
         if batch is None:
-            looks: list[tuple[Tracker, Entry]] = []
+            looks: list[Watched] = []
             batch = _Batch(looks, asyncio.create_task(self._write(after.account, looks)))
             self._batches[after.account] = batch
-        place = len(batch.looks)
-        batch.looks.append((after, look))
-        # Shielded: a look that is cancelled takes no other with it.
-        return (await asyncio.shield(batch.written))[place]
+        batch.looks.append(after)
+        return batch
 
-    async def _write(self, account: str, looks: list[tuple[Tracker, Entry]]) -> list[bool]:
+    async def _write(self, account: str, looks: list[Watched]) -> list[bool]:
         del self._batches[account]
         return await self._store.trackers.settle_waits(account, looks)
 
@@ -292,8 +329,8 @@ def _taught(before: Tracker, after: Tracker, now: int) -> Observation | None:
     return observed(before, now=now, over=after.state is not State.EXPIRED)
 
 
-def _look_entry(answer: Answer, now: int, took_ms: int) -> Entry:
-    shown = {"provider_state": answer.provider_state} if isinstance(answer, Seen) else {}
-    error = {} if isinstance(answer, Seen) else {"error": answer.detail}
+def _look_entry(answer: Answer, state: str | None, now: int, took_ms: int) -> Entry:
+    error = {} if isinstance(answer, Seen | Same) else {"error": answer.detail}
+    shown = {} if error else {"provider_state": state}
     request = {} if answer.request_id is None else {"request_id": answer.request_id}
     return Entry(now, "look", {**shown, **error, "duration_ms": took_ms, **request})

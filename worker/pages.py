@@ -7,7 +7,6 @@ should have shown is looked at singly first.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from worker import listing as listings
 from worker import policy, telemetry
 from worker.listing import Listing, Page, Reconciled, Wanted, Window
 from worker.looking import Look, Looking
-from worker.model import Account, Health, Missing, Refused, Seen, Throttled, Tracker, Trouble
+from worker.model import Account, Health, Missing, Refused, Same, Seen, Throttled, Trouble, Watched
 from worker.providers.client import ProviderClient
 from worker.schedule import LONGEST_GAP_S
 from worker.store import ClaimedLooks, Store
@@ -35,7 +34,7 @@ def first_look_s(patience: float) -> float:
     return min(max(2 * patience, FIRST_LOOK_S[0]), FIRST_LOOK_S[1])
 
 
-def _overdue_s(tracker: Tracker, now: int) -> float:
+def _overdue_s(tracker: Watched, now: int) -> float:
     """Tell for how long a tracker has been later than any may be; below 0 if it is not.
 
     A look at it is worth that much at least. What hangs, or was never seen, has no expected delay
@@ -124,13 +123,12 @@ class Pages:
             gains[each.generation_id] = max(gain, _overdue_s(each, now))
         return gains
 
-    def _is_single(self, known: _Known, tracker: Tracker) -> bool:
+    def _is_single(self, known: _Known, tracker: Watched) -> bool:
         """Tell whether only a look of its own can help: a list says nothing about what is not."""
-        if tracker.generation_id in known.singly:
-            return True
-        return tracker.missing_since is not None or tracker.error_streak > 0
+        failed = tracker.polls > 0 and tracker.mark is None
+        return failed or tracker.generation_id in known.singly
 
-    async def _release(self, claimed: ClaimedLooks, left: list[Tracker]) -> None:
+    async def _release(self, claimed: ClaimedLooks, left: list[Watched]) -> None:
         now = claimed.clock.now()
         due = {each.generation_id for each in claimed.looks[: claimed.due]}
         rows = []
@@ -149,7 +147,9 @@ class Pages:
         known, started = self._accounts[account], time.monotonic()
         await self._pay(claimed, window, gains, claimed.clock.now())
         answer = await self._clients[account].list_generations(
-            limit=window.limit, offset=window.offset
+            limit=window.limit,
+            offset=window.offset,
+            marks={each.generation_id: each.mark for each in claimed.looks},
         )
         took_ms = round((time.monotonic() - started) * 1000)
         telemetry.requested(account, "list", duration_ms=took_ms)
@@ -195,7 +195,7 @@ class Pages:
     async def _conclude(
         self,
         claimed: ClaimedLooks,
-        seen: Mapping[str, Seen],
+        seen: Mapping[str, Seen | Same],
         now: int,
         took_ms: int,
     ) -> None:
@@ -204,7 +204,7 @@ class Pages:
             for each in claimed.looks
             if each.generation_id in seen
         ]
-        await asyncio.gather(*map(self._looking.conclude, looks))
+        await self._looking.conclude(*looks)
 
     async def _tell_health(
         self,

@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 from worker.model import (
     Answer,
@@ -24,6 +24,8 @@ from worker.model import (
     Progress,
     Reason,
     Refused,
+    Repeats,
+    Same,
     Seen,
     State,
     Throttled,
@@ -31,6 +33,7 @@ from worker.model import (
     Trouble,
     Verdict,
     Wait,
+    Watched,
 )
 from worker.schedule import Kind, Outlook, Sighting
 from worker.sightings import born
@@ -91,7 +94,7 @@ def judge(tracker: Tracker, answer: Answer, *, look_at: int, now: int, jitter: f
     if now >= tracker.deadline_at:
         return Finish(State.EXPIRED, Reason.DEADLINE)
     match answer:
-        case Seen():
+        case Seen() | Same():
             return Wait(min(max(look_at, now + 1), tracker.deadline_at))
         case Missing():
             at = _next_look_for_missing(tracker, now, jitter)
@@ -140,12 +143,14 @@ def refresh(tracker: Tracker, answer: Answer, *, now: int) -> Tracker:
     This alone is what a look at a finished tracker does: the asset URLs may be new, the end is not.
     An answer that contradicts the end that was seen is older than it, and counts as a look only.
     """
-    looked = tracker.but(polls=tracker.polls + 1, looked_at=now)
+    looked = tracker.but(polls=tracker.polls + 1)
+    if isinstance(answer, Same):
+        return tracker.but(**_seen_again(tracker, now))
     if isinstance(answer, Seen):
         was_seen = tracker.state in {State.COMPLETED, State.FAILED}
         is_older = was_seen and answer.progress.value != tracker.state.value
         return looked if is_older else _with_seen(tracker, answer, now)
-    failed = looked.but(poll_errors=tracker.poll_errors + 1, last_error=answer.detail)
+    failed = looked.but(poll_errors=tracker.poll_errors + 1, last_error=answer.detail, mark=None)
     match answer:
         case Missing():
             since = now if tracker.missing_since is None else tracker.missing_since
@@ -169,7 +174,6 @@ def _with_seen(tracker: Tracker, seen: Seen, now: int) -> Tracker:
         running_at = None if seen.queued else now if running_at is None else running_at
     return tracker.but(
         polls=tracker.polls + 1,
-        looked_at=now,
         seen_at=now,
         provider_state=seen.provider_state,
         model=seen.model or tracker.model,
@@ -186,11 +190,33 @@ def _with_seen(tracker: Tracker, seen: Seen, now: int) -> Tracker:
         queued_at=queued_at,
         running_at=running_at,
         kind=seen.kind or tracker.kind,
+        mark=None if is_over else seen.mark,
         generation=seen.generation,
         error_streak=0,
         missing_count=0,
         missing_since=None,
     )
+
+
+def seen_again(
+    watched: Watched, *, now: int, duration_ms: int, request_id: str | None = None
+) -> Watched:
+    """Return what is known of a tracker after a look that showed it the same; next look apart."""
+    before = watched.repeats
+    repeats = Repeats(
+        since=now if before is None else before.since,
+        until=now,
+        looks=1 if before is None else before.looks + 1,
+        duration_ms=duration_ms,
+        provider_state=watched.provider_state,
+        request_id=request_id,
+    )
+    return watched.but(**_seen_again(watched, now), repeats=repeats)
+
+
+def _seen_again(it: Tracker | Watched, now: int) -> dict[str, Any]:
+    queued_at = now if it.running_at is None else it.queued_at
+    return {"polls": it.polls + 1, "seen_at": now, "queued_at": queued_at}
 
 
 def expiry(seen: Seen, now: int) -> int | None:
@@ -232,7 +258,7 @@ def next_health(
     shortens a hold, and each 429 halves the rate.
     """
     match answer:
-        case Seen() | Missing():
+        case Seen() | Same() | Missing():
             return Health(version=health.version, slowed_until=health.slowed_until)
         case Throttled():
             reason = HealthReason.THROTTLED

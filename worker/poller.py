@@ -11,7 +11,7 @@ from worker.drain import Claimed, Drain
 from worker.errors import NotFoundError, UnavailableError
 from worker.learner import Learner
 from worker.looking import Looking, Start
-from worker.model import Account, Delivery, Health
+from worker.model import Account, Delivery, Health, Watched
 from worker.pages import Pages
 from worker.providers.client import ProviderClient
 from worker.providers.transport import MAX_CONNECTIONS
@@ -115,7 +115,7 @@ class Poller:
                 "without fresh=true you get what was seen last.",
                 retry_after=claimed,
             )
-        await self._looking.look(claimed.tracker, claimed.health, claimed.clock)
+        await self._looking.look(Watched.of(claimed.tracker), claimed.health, claimed.clock)
 
     async def refreshed(self, delivery: Delivery, body: bytes) -> bytes:
         """Renew the assets in an event's bytes, if by now they may have expired.

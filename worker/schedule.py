@@ -172,13 +172,18 @@ class Outlook:
         if not price > 0:
             raise ValueError(f"Not a price: {price}")
         began = self._sums(0.0)
-        gap, step = LONGEST_GAP_S, LONGEST_GAP_S
-        # The cost is convex and never falls, so from above Newton's steps come down to the price
-        # and do not pass it.
-        while gap > SHORTEST_GAP_S and step > gap / 100:
+        least, most = 0.0, LONGEST_GAP_S
+        gap, step = most, math.inf
+        # The cost grows about as the square of the gap, so its root about evenly: Newton's steps on
+        # that are few, and one that leads out of what is possible is replaced by halving it. What
+        # remains after a step of a twentieth is below one per cent.
+        while most > max(least, SHORTEST_GAP_S) and abs(step) > gap / 20:
             cost, slope = self._cost(gap, began)
-            step = (cost - price) / slope if cost > price and slope > 0 else 0.0
-            gap -= step
+            least, most = (gap, most) if cost < price else (least, gap)
+            step = 2 * (math.sqrt(cost * price) - cost) / slope if slope > 0 else math.inf
+            if not least < gap + step < most:
+                step = (least + most) / 2 - gap
+            gap += step
         return max(gap, SHORTEST_GAP_S) * (1 + JITTER * (2 * jitter - 1))
 
     def _sums(self, gap: float) -> tuple[float, float, float]:

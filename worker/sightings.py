@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.model import Seen, Tracker
+from worker.model import Seen, Tracker, Watched
 from worker.schedule import Sighting
 
 # How far before its tracking a generation may have begun, to be believed. One that still queues
@@ -31,12 +31,12 @@ def born(tracker: Tracker, seen: Seen, *, now: int) -> int | None:
     return None if at < tracker.tracked_at - oldest else min(at, tracker.tracked_at)
 
 
-def began(tracker: Tracker) -> int:
+def began(tracker: Tracker | Watched) -> int:
     """Tell when the generation began, as far as known; never later than its tracking did."""
     return tracker.tracked_at if tracker.born_at is None else tracker.born_at
 
 
-def sighting(tracker: Tracker) -> Sighting | None:
+def sighting(tracker: Tracker | Watched) -> Sighting | None:
     """Tell what the looks at a tracker have shown of it; None before the first that did.
 
     Ask it of a tracker as it was before the look that showed the end: that one is no sighting.

@@ -30,11 +30,13 @@ from worker.model import (
     InDoubt,
     Replied,
     Reply,
+    Same,
     Seen,
     Submission,
     Tracker,
     Unanswered,
     Verdict,
+    Watched,
     rfc3339,
 )
 
@@ -47,6 +49,7 @@ _DETAIL_LIMIT = 500
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("dreamhook")
 
 _counts: Counter[str] = Counter()
+_least = logging.INFO  # of what is written; `configure` sets it
 
 
 def take_counts() -> Counter[str]:
@@ -60,37 +63,41 @@ def take_counts() -> Counter[str]:
 
 
 def looked(
-    *,
-    tracker: Tracker,
+    after: Tracker | Watched,
     answer: Answer,
     verdict: Verdict,
+    *,
     duration_ms: int,
     late_ms: int | None = None,
 ) -> None:
-    """Write the line of one look that covered `tracker`, and count it.
+    """Write the line of one look that covered a tracker, and count it.
 
     Args:
-        tracker: As it is after the look.
+        after: The tracker as it is after the look.
         answer: What the provider answered.
         verdict: What that meant for the tracker.
         duration_ms: How long the provider took.
         late_ms: From when the look was due to its start; None if it was asked for out of turn.
     """
-    _counts[figures.LOOKS.times(tracker.account, _word(answer))] += 1
+    word = "seen" if isinstance(answer, Same) else _word(answer)
+    _counts[figures.LOOKS.times(after.account, word)] += 1
     if late_ms is not None:
-        _counts.update(figures.LOOK_LATENESS.took(late_ms / 1000, tracker.account))
+        _counts.update(figures.LOOK_LATENESS.took(late_ms / 1000, after.account))
+    if _least > logging.INFO:
+        return  # to find words that nobody reads would cost as much as all the rest of a look
+    tracker = after.whole() if isinstance(after, Watched) else after
     _log.info(
         "look",
-        account=tracker.account,
-        generation_id=tracker.generation_id,
-        answer=_word(answer),
+        account=after.account,
+        generation_id=after.generation_id,
+        answer=word,
         verdict=_word(verdict),
         state=tracker.state.value,
         reason=tracker.reason and tracker.reason.value,
-        provider_state=tracker.provider_state,
-        error=None if isinstance(answer, Seen) else answer.detail[:_DETAIL_LIMIT],
-        polls=tracker.polls,
-        next_poll_at=rfc3339(tracker.next_poll_at),
+        provider_state=after.provider_state,
+        error=None if isinstance(answer, Seen | Same) else answer.detail[:_DETAIL_LIMIT],
+        polls=after.polls,
+        next_poll_at=rfc3339(after.next_poll_at),
         duration_ms=duration_ms,
         trace_id=tracing.trace_id(tracker.traceparent),
     )
@@ -231,6 +238,8 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
         json: A JSON object a line, or lines for people to read; by default JSON unless stderr is
             a terminal.
     """
+    global _least  # noqa: PLW0603 - logging is of the whole process as well
+    _least = logging.getLevelNamesMapping()[level.upper()]
     as_json = not sys.stderr.isatty() if json is None else json
     stamped: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,

@@ -50,7 +50,7 @@ class Provider:
     def check(self, _request: JsonObject) -> None:
         """Take any request."""
 
-    async def get_generation(self, generation_id: str) -> Answer:
+    async def get_generation(self, generation_id: str, *, mark: str | None = None) -> Answer:
         self.asked.append(generation_id)
         return self.answer
 

@@ -38,7 +38,7 @@ class Provider:
     asset_lifetime_s: float | None = LIFETIME_S
     asked: list[str] = field(default_factory=list)
 
-    async def get_generation(self, generation_id: str) -> Answer:
+    async def get_generation(self, generation_id: str, *, mark: str | None = None) -> Answer:
         self.asked.append(generation_id)
         if self.answer is None:
             await asyncio.Event().wait()

@@ -74,7 +74,7 @@ class Outside:
     posts: list[tuple[str, bytes]] = field(default_factory=list)
     page: int | None = None
 
-    async def get_generation(self, generation_id: str) -> Answer:
+    async def get_generation(self, generation_id: str, *, mark: str | None = None) -> Answer:
         self.looks[generation_id] += 1
         match generation_id:
             case "missing":

@@ -15,6 +15,7 @@ from worker.model import (
     Missing,
     Progress,
     Refused,
+    Same,
     Seen,
     State,
     Terms,
@@ -71,6 +72,9 @@ answers = st.one_of(
     st.builds(Throttled, st.just("429 Too Many Requests"), retry_afters),
     st.builds(Trouble, st.just("502 Bad Gateway"), retry_afters),
 )
-unfinished = answers.filter(lambda a: not isinstance(a, Seen) or a.progress is Progress.RUNNING)
+same = st.builds(Same, st.none() | st.integers(0, 2 * NOW))
+unfinished = same | answers.filter(
+    lambda a: not isinstance(a, Seen) or a.progress is Progress.RUNNING
+)
 failures = answers.filter(lambda a: not isinstance(a, Seen))
 errors = answers.filter(lambda a: isinstance(a, Refused | Throttled | Trouble))

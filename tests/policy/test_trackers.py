@@ -33,14 +33,17 @@ from worker.model import (
     Progress,
     Reason,
     Refused,
+    Repeats,
+    Same,
     Seen,
     State,
     Throttled,
     Tracker,
     Trouble,
     Wait,
+    Watched,
 )
-from worker.policy import apply, next_look, refresh
+from worker.policy import apply, next_look, refresh, seen_again
 from worker.schedule import Kind
 from worker.sightings import sighting
 
@@ -261,7 +264,7 @@ def test_what_was_seen_is_recorded() -> None:
         NOW - 5,
     )
     assert (t.assets, t.generation) == (answer.assets, {"id": "g1"})
-    assert (t.seen_at, t.looked_at, t.next_poll_at) == (NOW, NOW, NOW + 9)
+    assert (t.seen_at, t.next_poll_at) == (NOW, NOW + 9)
 
 
 def test_an_answer_that_is_silent_about_a_known_fact_does_not_erase_it() -> None:
@@ -278,6 +281,30 @@ def test_looks_note_when_it_was_first_seen_last_queued_and_first_running() -> No
         *(NOW + 5, NOW + 20),
         *(NOW + 30, NOW + 45),
     )
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_what_is_shown_the_same_is_seen_again_as_it_was(*, queued: bool) -> None:
+    before = looked(tracker(), seen(queued=queued, mark="m", model="ray-2"), NOW)
+    after = looked(before, Same(), NOW + 5)
+    assert (after.polls, after.seen_at, after.running_at) == (2, NOW + 5, before.running_at)
+    assert after.queued_at == (NOW + 5 if queued else None)
+    assert (after.mark, after.model, after.provider_state) == ("m", "ray-2", before.provider_state)
+
+
+def test_looks_that_show_the_same_are_counted_for_one_line_of_the_timeline() -> None:
+    it = Watched.of(looked(tracker(), seen(mark="m"), NOW))
+    for at in (NOW + 5, NOW + 9):
+        it = seen_again(it, now=at, duration_ms=at - NOW, request_id="r")
+    assert it.repeats == Repeats(NOW + 5, NOW + 9, 2, 9, "dreaming", "r")
+    assert (it.polls, it.seen_at) == (3, NOW + 9)
+
+
+@given(errors | st.just(Missing("404")) | st.just(seen(Progress.COMPLETED, mark="m")))
+def test_only_what_was_seen_running_can_be_shown_the_same(answer: Answer) -> None:
+    before = looked(tracker(), seen(mark="m"), NOW)
+    assert before.mark == "m"
+    assert looked(before, answer, NOW + 5).mark is None
 
 
 def test_what_is_back_in_the_queue_has_yet_to_begin() -> None:
@@ -316,7 +343,7 @@ def test_a_failed_look_leaves_what_was_seen() -> None:
     before = looked(tracker(), seen(model="ray-2", assets={"image": "u"}), NOW)
     after = looked(before, Trouble("502"), NOW + 1)
     assert (after.assets, after.provider_state, after.seen_at) == ({"image": "u"}, "dreaming", NOW)
-    assert (after.looked_at, after.last_error) == (NOW + 1, "502")
+    assert (after.mark, after.last_error) == (None, "502")
 
 
 def test_expiring_without_a_look_counts_no_poll() -> None:
@@ -324,7 +351,7 @@ def test_expiring_without_a_look_counts_no_poll() -> None:
         tracker(polls=3, last_error="401"), None, Finish(State.EXPIRED, Reason.DEADLINE), now=NOW
     )
     assert (t.state, t.reason, t.finished_at) == (State.EXPIRED, Reason.DEADLINE, NOW)
-    assert (t.polls, t.poll_errors, t.last_error, t.looked_at) == (3, 0, "401", None)
+    assert (t.polls, t.poll_errors, t.last_error) == (3, 0, "401")
 
 
 @given(answers)
@@ -332,7 +359,7 @@ def test_a_look_at_a_finished_tracker_does_not_change_its_end(answer: Answer) ->
     over = tracker(state=State.EXPIRED, reason=Reason.DEADLINE, finished_at=NOW - 5)
     after = refresh(over, answer, now=NOW)
     assert (after.state, after.reason, after.finished_at) == (over.state, over.reason, NOW - 5)
-    assert (after.next_poll_at, after.looked_at, after.polls) == (None, NOW, 1)
+    assert (after.next_poll_at, after.polls) == (None, 1)
 
 
 def test_a_look_at_a_finished_tracker_renews_its_assets() -> None:

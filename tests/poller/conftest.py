@@ -20,6 +20,7 @@ from worker.model import (
     DeliveryState,
     JsonObject,
     Progress,
+    Same,
     Seen,
     Terms,
     Tracker,
@@ -34,8 +35,10 @@ HOOK = "https://hooks.example.com/hunter2?token=hunter2"
 ASSETS = {"video": "https://a.example/v.mp4"}
 SHOWN = {"id": "g-1", "state": "completed", "assets": ASSETS, "new": [1]}
 
-DREAMING = Seen(progress=Progress.RUNNING, provider_state="dreaming", generation={"n": 1})
-QUEUED = Seen(progress=Progress.RUNNING, provider_state="queued")
+DREAMING = Seen(
+    progress=Progress.RUNNING, provider_state="dreaming", generation={"n": 1}, mark="dreaming"
+)
+QUEUED = Seen(progress=Progress.RUNNING, provider_state="queued", mark="queued")
 COMPLETED = Seen(
     progress=Progress.COMPLETED,
     provider_state="completed",
@@ -64,7 +67,7 @@ class Provider:
     def __post_init__(self) -> None:
         self.may_answer.set()
 
-    async def get_generation(self, generation_id: str) -> Answer:
+    async def get_generation(self, generation_id: str, *, mark: str | None = None) -> Answer:
         answer = self.answers[min(len(self.asked), len(self.answers) - 1)]
         self.asked.append(generation_id)
         self._busy += 1
@@ -75,7 +78,7 @@ class Provider:
         self._busy -= 1
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return Same() if isinstance(answer, Seen) and mark == answer.mark is not None else answer
 
     async def was_asked(self, times: int) -> None:
         async with asyncio.timeout(5), self.came:

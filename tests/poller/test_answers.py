@@ -39,10 +39,10 @@ async def test_a_running_generation_is_looked_at_at_once_and_then_again_later(
     tracker = await desk.tracker()
     assert desk.provider.asked == ["g-1"]
     assert (tracker.state, tracker.provider_state) == (State.TRACKING, "dreaming")
-    assert tracker.looked_at is not None
-    assert tracker.looked_at - tracker.tracked_at < 1000
+    assert tracker.seen_at is not None
+    assert tracker.seen_at - tracker.tracked_at < 1000
     assert tracker.next_poll_at is not None
-    assert tracker.next_poll_at - tracker.looked_at >= 20_000
+    assert tracker.next_poll_at - tracker.seen_at >= 20_000
     assert await desk.bodies() == []
 
 

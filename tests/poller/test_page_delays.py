@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from tests.poller.conftest import Desk
 from worker import learner, looking, pages
 from worker.listing import Page
-from worker.model import Progress, Seen, Terms
+from worker.model import Progress, Same, Seen, Terms
 from worker.store import scripts
 
 BEGAN = 1_800_000_000.0
@@ -46,20 +47,25 @@ class Provider:
     page: int | None
     asset_lifetime_s: float | None = None
 
-    async def get_generation(self, generation_id: str) -> Seen:
+    async def get_generation(self, generation_id: str, *, mark: str | None = None) -> Seen | Same:
         begin, end = self.lives[generation_id]
         progress = Progress.RUNNING if self.time.now < end else Progress.COMPLETED
+        if mark == progress.value:
+            return Same(created_at=round(begin * 1000))
         return Seen(
             progress=progress,
             provider_state=progress.value,
             created_at=round(begin * 1000),
             kind=("ray-2",),
+            mark=progress.value,
         )
 
-    async def list_generations(self, *, limit: int, offset: int) -> Page:
+    async def list_generations(
+        self, *, limit: int, offset: int, marks: Mapping[str, str | None]
+    ) -> Page:
         begun = [name for name, (begin, _) in self.lives.items() if begin <= self.time.now]
         names = begun[::-1][offset : offset + limit]
-        rows = [(name, await self.get_generation(name)) for name in names]
+        rows = [(name, await self.get_generation(name, mark=marks.get(name))) for name in names]
         return Page(offset, limit, tuple(rows))
 
 

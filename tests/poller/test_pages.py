@@ -26,11 +26,13 @@ class Counting(ProviderClient):
     looks = 0
     pages = 0
 
-    async def get_generation(self, generation_id: str) -> Answer:
+    async def get_generation(self, generation_id: str, *, mark: str | None = None) -> Answer:
         self.looks += 1
         return await super().get_generation(generation_id)
 
-    async def list_generations(self, *, limit: int, offset: int) -> Page | Refusal:
+    async def list_generations(
+        self, *, limit: int, offset: int, marks: object = None
+    ) -> Page | Refusal:
         self.pages += 1
         return await super().list_generations(limit=limit, offset=offset)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.poller.conftest import COMPLETED, DREAMING, Desk
 from worker.listing import Listing, dump
-from worker.model import Health, HealthReason, State, Terms
+from worker.model import Health, HealthReason, State, Terms, Watched
 from worker.store import ClaimedTracker, Clock
 
 
@@ -25,7 +25,7 @@ async def seen_long_ago(desk: Desk, name: str, *, seconds: int) -> None:
         claimed.tracker,
         provider_state="dreaming",
         next_poll_at=now - 100,
-        **dict.fromkeys(("entered_at", "seen_at", "looked_at", "running_at"), at),
+        **dict.fromkeys(("entered_at", "seen_at", "running_at"), at),
     )
     await desk.store.trackers.settle(after, now=at)
 
@@ -82,7 +82,11 @@ async def test_a_look_that_is_canceled_takes_no_other_with_it(
 
 async def test_what_a_hold_or_a_pause_has_made_late_does_not_raise_the_price(desk: Desk) -> None:
     await seen_long_ago(desk, "g-1", seconds=30)
-    late, now, looking = await desk.tracker(), await desk.store.now(), desk.poller()._looking
+    late, now, looking = (
+        Watched.of(await desk.tracker()),
+        await desk.store.now(),
+        desk.poller()._looking,
+    )
     base = looking.price("luma")
 
     await looking.paid(late, now=now)  # nobody may have looked before

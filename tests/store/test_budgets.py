@@ -133,7 +133,7 @@ async def test_a_late_answer_that_holds_the_account_also_holds_its_lane(
     store: Store, redis: Redis
 ) -> None:
     await track(store, "g-1", "g-2")
-    look = (await claim(store, limit=1)).looks[0]
+    look = (await claim(store, limit=1)).looks[0].whole()
     await store.trackers.settle(replace(look, next_poll_at=T), now=T)  # by another look
 
     await answer(store, look, HELD, now=T)
@@ -146,7 +146,7 @@ async def test_a_good_answer_to_the_probe_ends_the_hold(store: Store) -> None:
     await hold(store)
     probe = await claim(store, now=AFTER)
 
-    await answer(store, probe.looks[0], Health(version=probe.health.version), now=AFTER + 9)
+    await answer(store, probe.looks[0].whole(), Health(version=probe.health.version), now=AFTER + 9)
 
     assert len((await claim(store, now=AFTER + 9)).looks) == 2
 
@@ -156,7 +156,7 @@ async def test_a_bad_answer_to_the_probe_holds_again_until_the_next(store: Store
     await hold(store)
     probe = await claim(store, now=AFTER)
     longer = replace(probe.health, streak=2, held_until=AFTER + 10_000)
-    await answer(store, probe.looks[0], longer, now=AFTER + 9)
+    await answer(store, probe.looks[0].whole(), longer, now=AFTER + 9)
 
     assert (await claim(store, now=AFTER + 9999)).looks == []
     assert len((await claim(store, now=AFTER + 10_000)).looks) == 1
@@ -203,7 +203,7 @@ async def test_a_held_account_delays_no_other(store: Store) -> None:
 
 async def test_an_answer_to_an_old_look_says_nothing_new_about_the_account(store: Store) -> None:
     await track(store, "g-1", "g-2")
-    looks = (await claim(store)).looks
+    looks = [each.whole() for each in (await claim(store)).looks]
     await answer(store, looks[0], HELD, now=T)
 
     await answer(store, looks[1], Health(version=0), now=T)
@@ -215,7 +215,7 @@ async def test_a_429_is_heard_though_another_answer_of_the_same_claim_came_first
     store: Store,
 ) -> None:
     await track(store, "g-1", "g-2")
-    looks = (await claim(store)).looks
+    looks = [each.whole() for each in (await claim(store)).looks]
     blip = Health(reason=HealthReason.UNREACHABLE, streak=1, detail="502")
     await answer(store, looks[0], blip, now=T)
     await answer(store, looks[1], HELD, now=T)
@@ -229,7 +229,7 @@ async def test_an_answer_tells_about_the_account_though_its_tracker_was_canceled
     store: Store,
 ) -> None:
     await track(store, "g-1")
-    look = (await claim(store)).looks[0]
+    look = (await claim(store)).looks[0].whole()
     await store.trackers.settle(replace(look, state=State.CANCELED), now=T)
 
     await answer(store, look, HELD, now=T)
@@ -252,7 +252,7 @@ async def test_what_is_past_its_deadline_goes_first(store: Store) -> None:
 
 async def test_a_deadline_is_looked_at_though_the_next_look_was_to_be_later(store: Store) -> None:
     await track(store, "g-1", deadline_s=10)
-    look = (await claim(store)).looks[0]
+    look = (await claim(store)).looks[0].whole()
     await answer(store, look, Health(), now=T)
 
     sleeping = await claim(store, now=T + 9999)
@@ -300,7 +300,7 @@ async def test_a_lease_that_began_before_the_deadline_is_respected_after_it(
 
 async def test_a_settle_brings_the_deadline_back(store: Store, redis: Redis) -> None:
     await track(store, "g-1", deadline_s=2)
-    look = (await claim(store)).looks[0]
+    look = (await claim(store)).looks[0].whole()
 
     await answer(store, look, Health(), now=T)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from tests.store.machine import LEASE_MS, LIVES, RETENTION_MS, StoreMachine, T
-from worker.model import Delivery, DeliveryState, NewEvent, State, Terms, Tracker
+from worker.model import Delivery, DeliveryState, NewEvent, State, Terms, Tracker, Watched
 from worker.store import ClaimedTracker
 
 POLL, POST = "poll:luma", "post:https://hooks.example.com:443"
@@ -126,7 +126,7 @@ class Tracking(StoreMachine):
         due = sorted((k.due, n) for n, k in tracked.items() if k.due <= self.now and n not in first)
         expected = [name for _, name in overdue + due][:limit]
         assert [each.generation_id for each in claimed.looks] == expected
-        for each in claimed.looks:
+        for each in (it.whole() for it in claimed.looks):
             kept = tracked[each.generation_id]
             kept.lease(self.now + LEASE_MS)
             self.claims.append(Claim(each, kept.version))
@@ -166,6 +166,23 @@ class Tracking(StoreMachine):
         else:  # with an event even if it was over before: the store knows better
             self.sent.append(Sent(claim, state, event_id=f"evt_{self.number()}"))
         self.settle(self.sent[-1])
+
+    @rule(pick=picks, pause_ms=pauses)
+    def settle_a_look_that_showed_the_same(self, pick: int, pause_ms: int) -> None:
+        if not self.claims:
+            return
+        claim = self.claims[-1 - pick % len(self.claims)]
+        name, near = claim.read.generation_id, self.now + LEASE_MS
+        if claim.read.state is not State.TRACKING or claim.read.deadline_at <= near:
+            return  # such a look is settled in full
+        after = Watched.of(claim.read).but(next_poll_at=self.now + pause_ms)
+
+        applied = self.run(self.store.trackers.settle_waits("luma", [after]))
+
+        kept = self.kept(name)
+        assert applied == [kept is not None and claim.version == kept.version]
+        if applied[0] and kept:
+            kept.version, kept.due = self.number(), self.now + pause_ms
 
     @rule(pick=picks)
     def send_a_settle_again(self, pick: int) -> None:

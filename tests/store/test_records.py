@@ -20,6 +20,7 @@ from worker.model import (
     DeliveryState,
     EventType,
     Reason,
+    Repeats,
     State,
     Terms,
     Tracker,
@@ -77,13 +78,14 @@ TRACKER: dict[str, st.SearchStrategy[Any]] = {
     "error_streak": st.integers(0, 2**31),
     "missing_count": st.integers(0, 2**31),
     "missing_since": maybe(instants),
-    "looked_at": maybe(instants),
     "seen_at": maybe(instants),
     "created_at": maybe(instants),
     "finished_at": maybe(instants),
     "next_poll_at": maybe(instants),
     **dict.fromkeys(("born_at", "entered_at", "queued_at", "running_at"), maybe(instants)),
     "kind": st.lists(words, max_size=3).map(tuple),
+    "mark": maybe(words),
+    "repeats": maybe(st.builds(Repeats, instants, instants, instants, instants, maybe(words))),
     "traceparent": maybe(words),
     "generation": maybe(objects),
     "seq": st.integers(0, 2**53),
@@ -125,6 +127,7 @@ def tracker_row(tracker: Tracker) -> dict[bytes, bytes]:
     row[b"state"] = tracker.state.value.encode()
     row[b"terms"] = records.terms_to_json(tracker.terms)
     row[b"record"] = records.tracker_to_record(tracker)
+    row[b"watched"] = records.watched_to_json(tracker)
     return row
 
 
@@ -172,7 +175,6 @@ def looked_at(*, finished: bool) -> Tracker:
         type="video",
         assets=assets,
         polls=7,
-        looked_at=1_795_372_309_287,
         seen_at=1_795_372_309_287,
         created_at=1_774_008_000_731,
         next_poll_at=1_795_372_409_287,
@@ -301,6 +303,7 @@ def test_a_large_generation_is_kept_whole() -> None:
 def test_what_the_first_release_has_written_can_be_read() -> None:
     row = tracker_row(looked_at(finished=False))
     row[b"record"] = base64.b64decode(FIRST_RELEASE)
+    del row[b"watched"]
 
     tracker = records.tracker_from_hash("luma", "g-1", row)
 

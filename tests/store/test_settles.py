@@ -96,7 +96,6 @@ async def test_all_that_a_look_showed_is_there_afterwards(store: Store, tracker:
         polls=2,
         poll_errors=1,
         last_error="502 Bad Gateway",
-        looked_at=T + 5,
         seen_at=T + 5,
         created_at=T - 9,
         next_poll_at=T + 9000,

@@ -202,7 +202,7 @@ async def test_an_id_may_look_like_anything(store: Store, name: str) -> None:
     """Spaces and letters are refused earlier, but nothing here depends on that."""
     await store.trackers.track("a", "luma", [(name, Terms(deadline_s=60))], now=T)
     claimed = await store.trackers.claim("a", limit=5, rate=5, now=T)
-    done = replace(claimed.looks[0], state=State.FAILED)
+    done = replace(claimed.looks[0].whole(), state=State.FAILED)
     assert (await store.trackers.settle(done, now=T))[0]
 
     assert await listed(store, State.FAILED, "a") == [name]

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from worker.model import Entry, State, Terms, Tracker
-from worker.policy import rate_share
-from worker.store import ClaimedTracker, Store, shows_nothing_new
+from worker.model import Entry, State, Terms, Tracker, Watched
+from worker.policy import rate_share, seen_again
+from worker.store import ClaimedTracker, Store, timelines
 
 T = 1_700_000_000_000
 
@@ -20,20 +20,17 @@ async def claim(store: Store, name: str = "g-1", now: int = T) -> Tracker:
     return claimed.tracker
 
 
-def looked(tracker: Tracker, at: int) -> tuple[Tracker, Entry]:
+def looked(tracker: Tracker, at: int) -> Watched:
     """Look at a tracker without seeing anything new."""
-    after = replace(
-        tracker, polls=tracker.polls + 1, looked_at=at, seen_at=at, next_poll_at=at + 9000
-    )
-    assert shows_nothing_new(tracker, after)
-    return after, Entry(at, "look", {"provider_state": 'dre"am,ing', "duration_ms": at - T})
+    after = seen_again(Watched.of(tracker), now=at, duration_ms=at - T, request_id=f"r-{at - T}")
+    return after.but(next_poll_at=at + 9000)
 
 
 @pytest.fixture
 async def tracker(store: Store) -> Tracker:
     wanted = [(name, Terms(deadline_s=3600)) for name in ("g-1", "g-2", "g-3")]
     await store.trackers.track("luma", "luma", wanted, now=T)
-    before = replace(await claim(store), provider_state="dreaming", generation={"id": "g-1"})
+    before = replace(await claim(store), provider_state='dre"am,ing', generation={"id": "g-1"})
     await store.trackers.settle(replace(before, next_poll_at=T), now=T)
     return await claim(store)
 
@@ -41,12 +38,14 @@ async def tracker(store: Store) -> Tracker:
 async def test_what_every_look_changes_is_read_back_with_all_the_rest(
     store: Store, tracker: Tracker
 ) -> None:
-    after, entry = looked(tracker, T + 5)
+    after = looked(tracker, T + 5)
 
-    assert await store.trackers.settle_waits("luma", [(after, entry)], now=T) == [True]
+    assert await store.trackers.settle_waits("luma", [after], now=T) == [True]
 
     found = await store.trackers.get("luma", "g-1")
-    assert found == replace(after, fence=found.fence if found else 0)
+    assert found is not None
+    assert Watched.of(found) == after.but(fence=found.fence)
+    assert (found.polls, found.seen_at, found.generation) == (1, T + 5, {"id": "g-1"})
 
 
 async def test_each_is_written_unless_somebody_settled_it_meanwhile(
@@ -90,8 +89,8 @@ async def test_in_a_timeline_a_run_of_such_looks_is_one_line(
 
     _, look = await store.trackers.timeline("luma", "g-1")
 
-    said = {"provider_state": 'dre"am,ing', "duration_ms": 20, "looks": 3, "until": T + 20}
-    assert look == Entry(T + 5, "look", said)
+    said = {"provider_state": 'dre"am,ing', "duration_ms": 20, "request_id": "r-20"}
+    assert look == Entry(T + 5, "look", {**said, "looks": 3, "until": T + 20})
 
 
 async def test_what_happens_in_between_parts_the_runs(store: Store, tracker: Tracker) -> None:
@@ -103,6 +102,29 @@ async def test_what_happens_in_between_parts_the_runs(store: Store, tracker: Tra
     lines = await store.trackers.timeline("luma", "g-1")
 
     assert [each.at - T for each in lines] == [0, 5, 7, 9]
+
+
+async def test_a_look_is_in_the_timeline_before_what_happened_after_it(
+    store: Store, tracker: Tracker, redis: Redis
+) -> None:
+    await store.trackers.settle_waits("luma", [looked(tracker, T + 5)], now=T)
+    await redis.rpush("test:timeline:luma:g-1", timelines.entry_to_json(Entry(T + 6, "attempt")))
+
+    lines = await store.trackers.timeline("luma", "g-1")
+
+    assert [each.kind for each in lines] == ["tracked", "look", "attempt"]
+
+
+async def test_a_look_at_what_was_claimed_by_a_page_reads_the_rest_when_it_is_asked_for(
+    store: Store, tracker: Tracker
+) -> None:
+    await store.trackers.settle_waits("luma", [looked(tracker, T + 5)], now=T)
+
+    claimed = await store.trackers.claim("luma", limit=9, rate=9, now=T + 9005)
+
+    it = next(each for each in claimed.looks if each.generation_id == "g-1")
+    assert it == Watched.of(it.whole())
+    assert it.whole() == await store.trackers.get("luma", "g-1")
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 4, 30])

@@ -2,13 +2,11 @@
 -- nothing is, its lane sleeps until the next deadline, but not for longer than `rest_ms`, since
 -- another worker may have the account by then.
 -- ARGV: now, account, limit, lease_ms, rest_ms
--- Returns {now, ends}: each {id, HGETALL}
+-- Returns {now, ends}: each {id, TRACKER}
 local now, account, limit, lease_ms = clock(), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local lane, deadlines = 'poll:' .. account, key('deadlines:' .. account)
-local ends = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', deadlines, '-inf', now, 'LIMIT', 0, limit)) do
-  ends[#ends + 1] = claim_tracker(account, id, now + lease_ms)
-end
+local late = redis.call('ZRANGEBYSCORE', deadlines, '-inf', now, 'LIMIT', 0, limit)
+local ends = claim_trackers(account, late, now + lease_ms)
 if #ends == 0 and index_lane(lane) then
   local wake_at = math.min(first_score(deadlines) or math.huge, now + tonumber(ARGV[5]))
   redis.call('ZADD', key('lanes'), wake_at, lane)

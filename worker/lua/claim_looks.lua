@@ -4,7 +4,7 @@
 -- ARGV: now, account, limit, lease_ms, requests per second, alive_ms, page (0 = one by one)
 -- Returns {now, wake_at, health, blind, looks, due, version, unlearned}: health = {reason, streak,
 -- held_until, detail, version, slowed_until, suspect}; blind are past their deadline while the
--- account is held; each is {id, HGETALL}; so many of the looks are due; the version of what was
+-- account is held; each is {id, TRACKER}; so many of the looks are due; the version of what was
 -- learned, and how many ends nobody has learned from
 local now, account, limit, lease_ms = clock(), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local rate, alive_ms, page = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -22,57 +22,51 @@ if held_until > 0 then
   allowed, page = math.min(allowed, 1), 0 -- a probe goes first, until an answer clears the hold
 end
 
-local blind, looks = {}, {}
-local function claim(id)
-  looks[#looks + 1] = claim_tracker(account, id, leased_until)
-end
-
 -- What stands next to `leader` in the order of tracking, since that is about the order of a list:
--- claims what is due, then what is not (a score that is no whole number has been claimed already).
--- Returns how many are due.
-local function claim_page(leader)
+-- what is due, and what is not (a score that is no whole number has been claimed already).
+local function near(leader)
   local listed = key('trackers:' .. account .. ':tracking')
   local rank = redis.call('ZRANK', listed, leader) or 0
   local first = math.max(0, math.min(rank - math.floor(page / 2), redis.call('ZCARD', listed) - page))
-  local near = redis.call('ZRANGE', listed, first, first + page - 1)
-  local scores = #near > 0 and redis.call('ZMSCORE', due, unpack(near)) or {}
-  local riders = {}
-  claim(leader)
-  for i, id in ipairs(near) do
+  local ids = redis.call('ZRANGE', listed, first, first + page - 1)
+  local scores = #ids > 0 and redis.call('ZMSCORE', due, unpack(ids)) or {}
+  local now_due, riders = {leader}, {}
+  for i, id in ipairs(ids) do
     local at = tonumber(scores[i] or 0.5)
     if id ~= leader and at % 1 == 0 and at > now then
       riders[#riders + 1] = id
     elseif id ~= leader and scores[i] and at <= now then
-      claim(id)
+      now_due[#now_due + 1] = id
     end
   end
-  local are_due = #looks
-  for _, id in ipairs(are_due > 0 and riders or {}) do -- none, if the tracker of `leader` has gone
-    claim(id)
+  return now_due, riders
+end
+
+local blind, looks = {}, {}
+local function claim(ids)
+  for _, each in ipairs(claim_trackers(account, ids, leased_until)) do
+    looks[#looks + 1] = each
   end
-  return are_due
 end
 
 local late = redis.call('ZRANGEBYSCORE', deadlines, '-inf', now, 'LIMIT', 0, limit)
 local are_due, requests
 if held then
-  for _, id in ipairs(late) do
-    blind[#blind + 1] = claim_tracker(account, id, leased_until)
-  end
+  blind = claim_trackers(account, late, leased_until)
   are_due, requests = 0, 0
 elseif page > 0 and allowed > 0 then
   local leader = late[1] or redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, 1)[1]
-  are_due = leader and claim_page(leader) or 0
-  requests = math.min(1, are_due)
-else
-  for i = 1, math.min(#late, allowed) do
-    claim(late[i])
+  local now_due, riders = {}, {}
+  if leader then
+    now_due, riders = near(leader)
   end
-  local room = allowed - #looks
-  if room > 0 then
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, room)) do
-      claim(id)
-    end
+  claim(now_due)
+  are_due, requests = #looks, math.min(1, #looks)
+  claim(are_due > 0 and riders or {}) -- none, if the tracker of `leader` has gone
+else
+  claim({unpack(late, 1, math.min(#late, allowed))})
+  if #looks < allowed then
+    claim(redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, allowed - #looks))
   end
   are_due, requests = #looks, #looks
 end

@@ -1,6 +1,6 @@
 -- Claim one tracker, whatever its state and due time: to look at it now, or to cancel it.
 -- ARGV: now, account, id, lease_ms, requests per second ('' = no request will be made)
--- Returns {now, 0, health, HGETALL}, or {now, wait_ms} when the account must not be asked now,
+-- Returns {now, 0, health, TRACKER}, or {now, wait_ms} when the account must not be asked now,
 -- or {now} when there is no such tracker
 local now, account, id, lease_ms, rate = clock(), ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local lane = 'poll:' .. account
@@ -13,6 +13,6 @@ local wait_ms = rate and take_request(lane, tonumber(health[3] or 0), now, rate,
 if wait_ms then
   return {now, wait_ms}
 end
-local row = claim_tracker(account, id, now + lease_ms)
+local claimed = claim_trackers(account, {id}, now + lease_ms)
 index_lane(lane)
-return {now, 0, health, row[2]}
+return {now, 0, health, claimed[1][2]}

@@ -164,29 +164,38 @@ local function take_request(lane, held_until, now, rate, lease_ms)
   end
 end
 
--- Lease a tracker: it falls due again when the lease ends, unless it has been settled by then. The
+-- The fields of a tracker, in the order in which records.py reads them.
+local TRACKER = {'state', 'fence', 'seq', 'tracked_at', 'deadline_at', 'terms', 'record', 'watched'}
+
+-- Lease trackers: each falls due again when the lease ends, unless it has been settled by then. The
 -- half millisecond marks it as claimed: what is merely due has whole ones. Its
 -- fence stays: of several looks at once the first to be settled counts, since one answer is as good
 -- as another, and who asks again and again would see no end if only the last one did. A finished
--- tracker is in no queue and gets no lease. Returns {id, HGETALL}, or nil for an ID that a queue
--- still names although its tracker has gone.
-local function claim_tracker(account, id, leased_until)
-  local fields = redis.call('HGETALL', key('tracker:' .. account .. ':' .. id))
+-- tracker is in no queue and gets no lease. Returns {id, TRACKER} of each, without those that a queue
+-- still names although they have gone.
+local function claim_trackers(account, ids, leased_until)
   local due, deadlines = key('due:poll:' .. account), key('deadlines:' .. account)
-  local state
-  for i = 1, #fields, 2 do
-    state = fields[i] == 'state' and fields[i + 1] or state
+  local claimed, leases = {}, {}
+  for _, id in ipairs(ids) do
+    local row = redis.call('HMGET', key('tracker:' .. account .. ':' .. id), unpack(TRACKER))
+    if row[1] == 'tracking' then
+      leases[#leases + 1] = leased_until - 0.5
+      leases[#leases + 1] = id
+      if tonumber(row[5]) < leased_until then
+        redis.call('ZADD', deadlines, 'XX', 'GT', leased_until, id)
+      end
+    else
+      redis.call('ZREM', due, id)
+      redis.call('ZREM', deadlines, id)
+    end
+    if row[1] then
+      claimed[#claimed + 1] = {id, row}
+    end
   end
-  if state == 'tracking' then
-    redis.call('ZADD', due, leased_until - 0.5, id)
-    redis.call('ZADD', deadlines, 'XX', 'GT', leased_until, id)
-  else
-    redis.call('ZREM', due, id)
-    redis.call('ZREM', deadlines, id)
+  if #leases > 0 then
+    redis.call('ZADD', due, unpack(leases))
   end
-  if state then
-    return {id, fields}
-  end
+  return claimed
 end
 
 -- The next of the numbers that are given out once: places in the lists, and fences. Every settle

@@ -21,7 +21,7 @@ local function track(now, account, alive_ms, record, first)
     local index = 'trackers:' .. account .. ':' .. state
     redis.call('ZREM', key(index), id)
     redis.call('ZREM', key('expiry'), index .. ' ' .. id)
-    redis.call('HDEL', tracker, 'looks', 'webhook')
+    redis.call('HDEL', tracker, 'watched', 'webhook')
     redis.call('PERSIST', tracker)
     redis.call('PERSIST', timeline)
   end

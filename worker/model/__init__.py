@@ -52,6 +52,8 @@ from worker.model.tracking import (
     Progress,
     Reason,
     Refused,
+    Repeats,
+    Same,
     Seen,
     State,
     Terms,
@@ -60,6 +62,7 @@ from worker.model.tracking import (
     Trouble,
     Verdict,
     Wait,
+    Watched,
 )
 
 __all__ = [
@@ -96,9 +99,11 @@ __all__ = [
     "Progress",
     "Reason",
     "Refused",
+    "Repeats",
     "Replied",
     "Reply",
     "RetryAt",
+    "Same",
     "Secret",
     "Seen",
     "State",
@@ -111,5 +116,6 @@ __all__ = [
     "Unanswered",
     "Verdict",
     "Wait",
+    "Watched",
     "rfc3339",
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
-from worker.model.common import JsonObject
+from worker.model.common import Changeable, JsonObject
 
 
 class State(StrEnum):
@@ -65,7 +65,7 @@ class Seen:
     of it is done, from 0 to 1. `kind` is what its duration depends on, the most telling first.
     `answered_at` is when it was shown, by the provider's own clock. `asset_lifetime_s` is how long
     the provider says that the URLs are good for. `retryable`: the same request again may succeed;
-    None if nobody knows.
+    None if nobody knows. `mark` stands for all that was shown: what has the same is the same.
     """
 
     progress: Progress
@@ -84,6 +84,16 @@ class Seen:
     kind: tuple[str, ...] = ()
     generation: JsonObject = field(default_factory=dict)
     request_id: str | None = None
+    mark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """The provider showed the generation to the letter as at the look before: it still runs."""
+
+    created_at: int | None = None
+    request_id: str | None = None
+    progress: ClassVar[Progress] = Progress.RUNNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +134,7 @@ class Trouble:
     request_id: str | None = None
 
 
-Answer: TypeAlias = Seen | Missing | Refused | Throttled | Trouble
+Answer: TypeAlias = Seen | Same | Missing | Refused | Throttled | Trouble
 
 
 # --- accounts -----------------------------------------------------------------------------------
@@ -190,14 +200,27 @@ class Terms:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots: see `but`
-class Tracker:
+class Repeats(NamedTuple):
+    """Looks in a row that showed the same as the one before: in a timeline they are one line."""
+
+    since: int
+    until: int
+    looks: int
+    duration_ms: int
+    provider_state: str | None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracker(Changeable):
     """Our durable promise to watch one generation to its end.
 
     `born_at` is when the generation began, on our clock (None: when it was tracked). Of the looks
     that showed it before its end, `entered_at` is the first and `seen_at` the last, `queued_at` the
-    last that showed it queued, `running_at` the first after that. `traceparent` came with the
-    request to track, and goes with its webhooks.
+    last that showed it queued, `running_at` the first after that. `mark` is what the last look
+    showed, if that was a generation that runs, and `repeats` those that have shown it again and do
+    not stand in the timeline yet. `traceparent` came with the request to track, and goes with its
+    webhooks.
     """
 
     account: str
@@ -223,7 +246,6 @@ class Tracker:
     error_streak: int = 0
     missing_count: int = 0
     missing_since: int | None = None
-    looked_at: int | None = None
     seen_at: int | None = None
     created_at: int | None = None
     born_at: int | None = None
@@ -231,6 +253,8 @@ class Tracker:
     queued_at: int | None = None
     running_at: int | None = None
     kind: tuple[str, ...] = ()
+    mark: str | None = None
+    repeats: Repeats | None = None
     finished_at: int | None = None
     next_poll_at: int | None = None
     traceparent: str | None = None
@@ -238,14 +262,39 @@ class Tracker:
     seq: int = 0
     fence: int = 0
 
-    def but(self, **changes: Any) -> Self:
-        """Return it with these fields changed: `dataclasses.replace` in a seventh of the time.
 
-        With so many fields that was a quarter of what a look costs.
-        """
-        changed = object.__new__(type(self))
-        changed.__dict__.update(self.__dict__, **changes)
-        return changed
+@dataclass(frozen=True, kw_only=True)
+class Watched(Changeable):
+    """Of a tracker that was claimed, what a look must know that shows it as it was.
+
+    The fields are those of `Tracker`. Most looks need no more, and to read the rest was most of
+    what they cost: `whole` reads it, as it was when it was claimed.
+    """
+
+    account: str
+    generation_id: str
+    fence: int
+    tracked_at: int
+    deadline_at: int
+    provider_state: str | None = None
+    polls: int = 0
+    seen_at: int | None = None
+    created_at: int | None = None
+    born_at: int | None = None
+    entered_at: int | None = None
+    queued_at: int | None = None
+    running_at: int | None = None
+    kind: tuple[str, ...] = ()
+    mark: str | None = None
+    repeats: Repeats | None = None
+    next_poll_at: int | None = None
+    whole: Callable[[], Tracker] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, tracker: Tracker) -> Self:
+        """Take it from a tracker."""
+        names = (each.name for each in fields(cls) if each.name != "whole")
+        return cls(**{name: getattr(tracker, name) for name in names}, whole=lambda: tracker)
 
 
 @dataclass(frozen=True, slots=True)

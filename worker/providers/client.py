@@ -7,9 +7,10 @@ raises for it. The client knows HTTP; what a body says is read in `worker.provid
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, overload
 from urllib.parse import quote
 
 import httpx
@@ -22,6 +23,7 @@ from worker.model import (
     JsonObject,
     Missing,
     Refused,
+    Same,
     Seen,
     Throttled,
     Trouble,
@@ -87,8 +89,14 @@ class ProviderClient:
         self._exchange = Exchange(account, provider, connect())
         self._creator = creating.Creator(account, provider)
 
-    async def get_generation(self, generation_id: str) -> Answer:
-        """Look at one generation."""
+    @overload
+    async def get_generation(self, generation_id: str) -> Seen | Refusal: ...
+
+    @overload
+    async def get_generation(self, generation_id: str, *, mark: str | None) -> Answer: ...
+
+    async def get_generation(self, generation_id: str, *, mark: str | None = None) -> Answer:
+        """Look at one generation; `mark` is what a look has shown before, if it ran then."""
         path = _placed(self._provider.get_generation.path, generation_id)
         if path is None:
             return Missing("this cannot be a generation's ID")
@@ -100,15 +108,19 @@ class ProviderClient:
         if found is not None and not _is_same(found, generation_id):
             answer = Trouble("the answer is about another generation")
         else:
-            answer = reading.read_generation(
-                self._provider, reply.value, answered_at=reply.answered_at
+            answer = reading.read_again(
+                self._provider, reply.value, mark, answered_at=reply.answered_at
             )
-        if not isinstance(answer, Seen):
+        if not isinstance(answer, Seen | Same):
             answer = replace(answer, detail=self._exchange.presentable(answer.detail))
         return replace(answer, request_id=reply.request_id) if reply.request_id else answer
 
-    async def list_generations(self, *, limit: int, offset: int) -> Page | Refusal:
+    async def list_generations(
+        self, *, limit: int, offset: int, marks: Mapping[str, str | None] | None = None
+    ) -> Page | Refusal:
         """Look at one page of the account's generations: `limit` rows from rank `offset` on.
+
+        `marks` are what looks have shown before of those that ran then, by ID.
 
         The provider decides how many rows come, in which order, and how old they are. If it has no
         list call the answer is `Missing`, without a request.
@@ -121,7 +133,11 @@ class ProviderClient:
         if not isinstance(reply, _Json):
             return reply
         rows = reading.read_rows(
-            self._provider, call.rows, reply.value, answered_at=reply.answered_at
+            self._provider,
+            call.rows,
+            reply.value,
+            answered_at=reply.answered_at,
+            marks=marks or {},
         )
         return rows if isinstance(rows, Trouble) else Page(offset, limit, rows)
 
@@ -133,7 +149,11 @@ class ProviderClient:
         page = await self.list_generations(limit=limit, offset=offset)
         if not isinstance(page, Page):
             return page
-        return [creating.row(self._provider, *each, now=now) for each in page.rows if each]
+        return [
+            creating.row(self._provider, name, seen, now=now)
+            for name, seen in filter(None, page.rows)
+            if isinstance(seen, Seen)
+        ]
 
     def check(self, request: JsonObject) -> None:
         """Make sure that there is a create call for this request.

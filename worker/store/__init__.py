@@ -5,7 +5,7 @@ settle (and every claim of a delivery) gives its record a new fencing number, an
 decided on an older one changes nothing. Times come from Redis's own clock, so workers with skewed
 clocks agree. The keys, below the deployment's prefix:
 
-    tracker:{account}:{id}      hash    state, fence, seq, tracked_at, deadline_at, terms, record
+    tracker:{account}:{id}      hash    state, fence, seq, tracked_at, deadline_at, watched, …
     timeline:{account}:{id}     list    the newest 200 entries
     trackers:{account}:{state}  zset    IDs by seq: lists and counts
     card:{lane}                 hash    health of the account or receiver; an account's tokens
@@ -61,7 +61,6 @@ from worker.store.figures import WORKER_ALIVE_S, FigureBook
 from worker.store.lanes import Lanes, lane_of
 from worker.store.learned import Learned
 from worker.store.outages import redis_may_be_away
-from worker.store.records import shows_nothing_new
 from worker.store.scripts import LEASE_S, Clock, Scripts
 from worker.store.stream import Bounds, Stream, StreamEntry
 from worker.store.submissions import Begun, ClaimedSubmission, Submissions
@@ -93,7 +92,6 @@ __all__ = [
     "heard",
     "lane_of",
     "redis_may_be_away",
-    "shows_nothing_new",
 ]
 
 JOBS = "jobs"

@@ -1,16 +1,17 @@
 """How trackers and deliveries are written down in Redis, and read back.
 
 A tracker is a hash: what scripts decide by stands in fields of its own (state, fence, seq,
-tracked_at, deadline_at), what was agreed is `terms`, and all the rest, the provider's object
-included, is one packed `record`. Defaults are left out: at a hundred thousand trackers every byte
-of them is a hundred kilobytes.
+tracked_at, deadline_at), what was agreed is `terms`, what most looks need and change is `watched`,
+and all the rest, the provider's object included, is one packed `record`. Defaults are left out: at
+a hundred thousand trackers every byte of them is a hundred kilobytes.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -27,15 +28,27 @@ from worker.model import (
     HealthReason,
     NewEvent,
     Reason,
+    Repeats,
     Secret,
     State,
     Terms,
     Tracker,
+    Watched,
 )
+
+# What every look changes, and what else it needs to know if it shows nothing new, has a field of
+# its own, so that the record need not be unpacked for it, nor written, and packed, anew.
+WATCHED = (
+    *("provider_state", "polls", "seen_at", "created_at", "born_at"),
+    *("entered_at", "queued_at", "running_at", "kind", "mark", "repeats", "next_poll_at"),
+)
+TRACKER_ROW = ("state", "fence", "seq", "tracked_at", "deadline_at", "terms", "record", "watched")
+"""The fields of a tracker's hash, in the order in which scripts return them."""
 
 _TRACKER_APART = {
     *("account", "generation_id", "state", "fence", "seq"),
     *("tracked_at", "deadline_at", "terms"),
+    *WATCHED,
 }
 _DELIVERY_APART = {
     *("id", "state", "reason", "finished_at", "fence", "seq", "event_id", "endpoint"),
@@ -68,12 +81,17 @@ _UNKNOWN = Tracker(
     tracked_at=0,
     deadline_at=0,
 )
+_NOBODY = Watched(
+    account="",
+    generation_id="",
+    fence=0,
+    tracked_at=0,
+    deadline_at=0,
+    whole=lambda: _UNKNOWN,
+)
+_TRACKER_READ = {*_TRACKER_FIELDS, *WATCHED}  # earlier versions had all of it in the record
+_watched_values = attrgetter(*WATCHED)
 _TERMS_FIELDS = {f.name: getattr(_NO_TERMS, f.name) for f in fields(Terms)}
-
-# What a look that shows nothing new changes has a field of its own, `looks`, which then counts more
-# than the record: so the record need not be written, and packed, anew for each of them.
-_OF_LOOKS = ("polls", "looked_at", "seen_at", "queued_at", "next_poll_at")
-_APART_FROM_LOOKS = attrgetter(*(f.name for f in fields(Tracker) if f.name not in _OF_LOOKS))
 
 # What records have in common, the most common at the end. It halves them once more, to below the
 # 512 bytes that a hash keeps compact. Never change it: what stands in Redis was packed with it.
@@ -103,7 +121,7 @@ def _written(thing: object, defaults: Mapping[str, Any]) -> bytes:
     return to_json({name: v for name, v in values if v != defaults[name]})
 
 
-def _read(text: bytes, known: Mapping[str, Any]) -> dict[str, Any]:
+def _read(text: bytes, known: Container[str]) -> dict[str, Any]:
     """Read a JSON object, leaving out what only a newer version knows: it may run beside this."""
     return {name: value for name, value in from_json(text).items() if name in known}
 
@@ -146,14 +164,47 @@ def tracker_to_record(tracker: Tracker) -> bytes:
     return _packed(_written(tracker, _TRACKER_FIELDS))
 
 
-def shows_nothing_new(before: Tracker, after: Tracker) -> bool:
-    """Tell whether a look left everything as it was but for what `looks_to_json` writes."""
-    return _APART_FROM_LOOKS(before) == _APART_FROM_LOOKS(after)
+def watched_to_json(tracker: Tracker | Watched) -> bytes:
+    """Write down what most looks need and change."""
+    return to_json(_watched_values(tracker))
 
 
-def looks_to_json(tracker: Tracker) -> bytes:
-    """Write down what every look changes."""
-    return to_json([getattr(tracker, name) for name in _OF_LOOKS])
+def _watched_from_json(text: bytes | None) -> dict[str, Any]:
+    known = dict(zip(WATCHED, from_json(text), strict=False)) if text else {}
+    if "kind" in known:
+        known["kind"] = tuple(known["kind"])
+    if known.get("repeats"):
+        known["repeats"] = Repeats(*known["repeats"])
+    return known
+
+
+def repeats_from_json(watched: bytes | None) -> Repeats | None:
+    """Read those of the latest looks that do not stand in the timeline yet."""
+    found: Repeats | None = _watched_from_json(watched).get("repeats")
+    return found
+
+
+def watched_from_row(account: str, generation_id: str, row: Sequence[bytes | None]) -> Watched:
+    """Read what a look must know of a tracker, from its `TRACKER_ROW`."""
+    known = _watched_from_json(row[-1])
+    if known.get("next_poll_at") is None:  # before its first look it is due at once
+        known["next_poll_at"] = int(row[3] or 0)
+    return _NOBODY.but(
+        account=account,
+        generation_id=generation_id,
+        fence=int(row[1] or 0),
+        tracked_at=int(row[3] or 0),
+        deadline_at=int(row[4] or 0),
+        whole=partial(tracker_from_row, account, generation_id, row),
+        **known,
+    )
+
+
+def tracker_from_row(account: str, generation_id: str, row: Sequence[bytes | None]) -> Tracker:
+    """Read a tracker back from its `TRACKER_ROW`."""
+    known = zip(TRACKER_ROW, row, strict=True)
+    kept = {name.encode(): each for name, each in known if each is not None}
+    return tracker_from_hash(account, generation_id, kept)
 
 
 def _packed(text: bytes) -> bytes:
@@ -167,16 +218,15 @@ def _unpacked(packed: bytes) -> bytes:
 
 def tracker_from_hash(account: str, generation_id: str, row: Mapping[bytes, bytes]) -> Tracker:
     """Read a tracker back from its hash."""
-    record = _read(_unpacked(row[b"record"]), _TRACKER_FIELDS)
+    record = _read(_unpacked(row[b"record"]), _TRACKER_READ)
     if "reason" in record:
         record["reason"] = Reason(record["reason"])
     if "kind" in record:
         record["kind"] = tuple(record["kind"])
-    if b"looks" in row:
-        record.update(zip(_OF_LOOKS, from_json(row[b"looks"]), strict=False))
+    record |= _watched_from_json(row.get(b"watched"))
     state, tracked_at = State(row[b"state"].decode()), int(row[b"tracked_at"])
     if state is State.TRACKING:  # before its first look it is due at once
-        record.setdefault("next_poll_at", tracked_at)
+        record["next_poll_at"] = record.get("next_poll_at") or tracked_at
     return _UNKNOWN.but(
         account=account,
         generation_id=generation_id,

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from worker.model import Entry
+from worker.model import Entry, Repeats
 
 # Words of timelines, which hold their place in here instead. Never change it but at the end.
 _SHORT = (
@@ -47,12 +47,8 @@ def _word(written: int | str) -> str:
     return str(written)
 
 
-def look_to_parts(entry: Entry) -> tuple[int, bytes, bytes]:
-    """Write a look's line of the timeline so that a run of such lines can be made one.
-
-    Returns:
-        The instant; what it says, the same for all that say the same; and the rest.
-    """
-    said, duration_ms = entry.details["provider_state"], entry.details["duration_ms"]
-    what = to_json([entry.kind, {"provider_state": said}])[1:-2]
-    return entry.at, what, b',"duration_ms":%d' % duration_ms
+def of_repeats(repeats: Repeats) -> Entry:
+    """Make one line of looks that showed the same."""
+    run = {"looks": repeats.looks, "until": repeats.until} if repeats.looks > 1 else {}
+    said = {"provider_state": repeats.provider_state, "duration_ms": repeats.duration_ms}
+    return Entry(repeats.since, "look", {**said, "request_id": repeats.request_id, **run})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from worker.model import (
@@ -13,9 +14,10 @@ from worker.model import (
     State,
     Terms,
     Tracker,
+    Watched,
 )
 from worker.store import records, timelines
-from worker.store.scripts import ALIVE_S, LEARNED_KEPT_S, REST_S, Clock, Scripts, ms, pairs
+from worker.store.scripts import ALIVE_S, LEARNED_KEPT_S, REST_S, Clock, Scripts, ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class ClaimedLooks:
     clock: Clock
     wake_at: int | None
     health: Health
-    looks: list[Tracker]
+    looks: list[Watched]
     blind: list[Tracker]
     due: int = 0
     learned: int = 0
@@ -128,9 +130,16 @@ class Trackers:
 
     async def timeline(self, account: str, generation_id: str) -> list[Entry]:
         """Read a tracker's timeline, oldest first."""
-        name = self._key(f"timeline:{account}:{generation_id}")
-        entries: list[bytes] = await self._redis.lrange(name, 0, -1)  # type: ignore[misc]
-        return [timelines.entry_from_json(each) for each in entries]
+        name = f"{account}:{generation_id}"
+        pipe = self._redis.pipeline(transaction=True)  # or looks could be in both, or in neither
+        pipe.lrange(self._key(f"timeline:{name}"), 0, -1)
+        pipe.hget(self._key(f"tracker:{name}"), "watched")
+        lines, watched = await pipe.execute()
+        entries = [timelines.entry_from_json(each) for each in lines]
+        if repeats := records.repeats_from_json(watched):
+            later = sum(1 for _ in takewhile(lambda each: each.at > repeats.since, entries[::-1]))
+            entries.insert(len(entries) - later, timelines.of_repeats(repeats))
+        return entries
 
     async def hurry(
         self, account: str, generation_id: str, *, now: int | None = None
@@ -170,7 +179,7 @@ class Trackers:
             clock=Clock.at(at),
             wake_at=None if wake_at < 0 else wake_at,
             health=records.health_from_row(health),
-            looks=[_claimed(account, row) for row in looks],
+            looks=[records.watched_from_row(account, name.decode(), row) for name, row in looks],
             blind=[_claimed(account, row) for row in blind],
             due=due,
             learned=learned,
@@ -199,7 +208,7 @@ class Trackers:
         args = (account, generation_id, self._scripts.lease_ms, "" if rate is None else rate)
         match await self._scripts.run("claim_tracker", *args, now=now):
             case [at, 0, health, row]:
-                tracker = records.tracker_from_hash(account, generation_id, pairs(row))
+                tracker = records.tracker_from_row(account, generation_id, row)
                 return ClaimedTracker(Clock.at(at), records.health_from_row(health), tracker)
             case [_, wait_ms]:
                 return float(wait_ms) / 1000
@@ -216,13 +225,14 @@ class Trackers:
         return ClaimedRequest(Clock.at(at), records.health_from_row(*health))
 
     async def settle_waits(
-        self, account: str, looks: Sequence[tuple[Tracker, Entry]], *, now: int | None = None
+        self, account: str, looks: Sequence[Watched], *, now: int | None = None
     ) -> list[bool]:
         """Write what looks made of trackers that they showed nothing new of.
 
         Args:
             account: whose trackers.
-            looks: each tracker as it is now, with the fence of its claim, and the line of the look.
+            looks: each as it is now, with the fence of its claim; its deadline is further away
+                than a lease is long.
             now: stands in for Redis's clock, in tests.
 
         Returns:
@@ -230,12 +240,12 @@ class Trackers:
         """
         # One argument, since to send a look as seven cost as much as to decide it.
         lines = b"".join(
-            b"%b\n%d\n%d\n%b\n%d\n%b\n%b\n"
+            b"%b\n%d\n%d\n%b\n"
             % (
                 *(after.generation_id.encode(), after.fence, after.next_poll_at or 0),
-                *(records.looks_to_json(after), *timelines.look_to_parts(look)),
+                records.watched_to_json(after),
             )
-            for after, look in looks
+            for after in looks
         )
         args = (account, len(looks), lines)
         return [bool(each) for each in await self._scripts.run("settle_waits", *args, now=now)]
@@ -288,9 +298,13 @@ class Trackers:
         Returns:
             Whether it was written, and the lane whose drain the caller must start ('' = none).
         """
+        if after.repeats:
+            entries = [timelines.of_repeats(after.repeats), *entries]
+        after = after.but(repeats=None)
         args = [
             *(after.account, after.generation_id, after.fence, after.state.value),
-            *(records.tracker_to_record(after), after.next_poll_at or 0),
+            *(records.tracker_to_record(after), records.watched_to_json(after)),
+            after.next_poll_at or 0,
             *(self._scripts.retention_ms, ms(ALIVE_S)),
             *records.account_health_args(health),
             *(observation or "", ms(LEARNED_KEPT_S)),
@@ -303,4 +317,4 @@ class Trackers:
 
 def _claimed(account: str, row: list[Any]) -> Tracker:
     generation_id, fields = row
-    return records.tracker_from_hash(account, generation_id.decode(), pairs(fields))
+    return records.tracker_from_row(account, generation_id.decode(), fields)
