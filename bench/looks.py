@@ -1,8 +1,10 @@
-"""Looks per second that one account's provider client makes, against a provider that takes 0 ms.
+"""Looks per second against a provider that takes 0 ms.
 
-The provider is a process of its own that answers every request at once. What is measured is all of
-a look but the store: from the generation's ID to the `Seen`. Beside it the same client on httpx's
-own engine, and bare aiohttp that reads the bytes and nothing more.
+The provider is a process of its own that answers every request at once. First the looks of one
+account's provider client, which is all of a look but the store: from the generation's ID to what
+it means. Beside it the same client on httpx's own engine, and bare aiohttp that reads the bytes
+and nothing more. Then those of a whole `dreamhook work` with its Redis: claimed, made, decided and
+settled.
 
     python -m bench.looks
 """
@@ -10,8 +12,10 @@ own engine, and bare aiohttp that reads the bytes and nothing more.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -21,15 +25,21 @@ import orjson
 import uvloop
 
 from bench import rig
+from worker import figures
+from worker.config import Settings
 from worker.listing import Page
-from worker.model import Account, Seen
+from worker.model import Account, Seen, Terms
 from worker.providers.client import ProviderClient
 from worker.providers.spec import load
 from worker.providers.transport import MAX_CONNECTIONS
+from worker.store import Store
+from worker.wiring import opened
 
 LOOKS = 3000
 ROUNDS = 3
 IN_FLIGHT = (1, 10, 50)
+ACCOUNTS, WATCHED = [f"agents-{n}" for n in range(8)], 1000
+START_S, MEASURED_S = 8.0, 4.0
 ROWS = 100
 
 REQUEST = {
@@ -74,7 +84,10 @@ class Provider(asyncio.Protocol):
         """Answer once the request is whole; nothing else comes before that."""
         self._head += data
         if self._head.endswith(b"\r\n\r\n"):
-            self._transport.write(_PAGE if b"?" in self._head[:200].split(b"\r")[0] else _ONE)
+            target = self._head.split(b" ", 2)[1]
+            name = target.rpartition(b"/")[2]
+            answer = _PAGE if b"?" in target else _ONE
+            self._transport.write(answer.replace(NAME.encode(), name) if answer is _ONE else answer)
             self._head = b""
 
 
@@ -143,6 +156,50 @@ async def measure(port: int) -> None:
     await httpxs.aclose()
 
 
+async def worker(port: int) -> None:
+    """Measure a whole worker with so many trackers that looks are always due; print a line."""
+    base_url = f"http://127.0.0.1:{port}/v1"
+    account = {"provider": "luma-agents", "api_key": "k", "base_url": base_url}
+    accounts = {name: {**account, "polls_per_second": 1000} for name in ACCOUNTS}
+    with rig.redis() as redis:
+        env = {
+            "DREAMHOOK_REDIS_URL": redis.url,
+            "DREAMHOOK_ACCOUNTS": json.dumps(accounts),
+            "DREAMHOOK_LOG_LEVEL": "warning",
+            "DREAMHOOK_POLL_PATIENCE": "0.01",
+        }
+        async with opened(Settings.load(env)) as deployment:
+            terms = Terms(deadline_s=3600.0)
+            for name in accounts:
+                wanted = [(str(uuid.uuid4()), terms) for _ in range(WATCHED)]
+                await deployment.store.trackers.track(name, "luma-agents", wanted)
+            with rig.process(*rig.dreamhook("work"), **env) as process:
+                await asyncio.sleep(START_S)
+                rounds = [await made(deployment.store, process.pid, redis.pid) for _ in range(5)]
+    rate, busy, of_redis = sorted(rounds)[len(rounds) // 2]
+    print(f"  a worker, everything included: {rate:,.0f} looks/s, {busy:,.0f} µs CPU each,")
+    print(
+        f"    and {of_redis:,.0f} µs of Redis; {len(accounts)} accounts, {WATCHED:,} tracked in each"
+    )
+
+
+async def made(store: Store, *pids: int) -> tuple[float, ...]:
+    """Tell the looks per second over some seconds, and the CPU µs of each process for one."""
+    first, began = await looks_in(store), time.perf_counter()
+    used = [rig.cpu_s(pid) for pid in pids]
+    await asyncio.sleep(MEASURED_S)
+    took = time.perf_counter() - began
+    looks = await looks_in(store) - first
+    spent = (rig.cpu_s(pid) - before for pid, before in zip(pids, used, strict=True))
+    return (looks / took, *(1e6 * each / max(looks, 1) for each in spent))
+
+
+async def looks_in(store: Store) -> int:
+    """Count the looks that all workers have made."""
+    totals = await store.figures.totals()
+    return sum(totals.get(figures.LOOKS.times(name, "seen"), 0) for name in ACCOUNTS)
+
+
 async def table(name: str, look: Callable[[], Awaitable[object]], count: int) -> None:
     """Print a line: the median of some rounds for each number in flight."""
     cells = []
@@ -160,6 +217,7 @@ def main() -> None:
     with rig.process("-m", "bench.looks", str(port), port=port):
         print(f"{rig.machine()}; one process, uvloop; median of {ROUNDS} rounds")
         uvloop.run(measure(port))
+        uvloop.run(worker(port))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ class Lane:
     store: Store
     taken: list[str] = field(default_factory=list)
     started: asyncio.Event = field(default_factory=asyncio.Event)
+    handing_over: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def track(self, *names: str) -> bool:
@@ -48,7 +49,9 @@ class Lane:
             claimed = await self.store.trackers.claim("luma", limit=room, rate=1000)
             self.taken += [each.generation_id for each in claimed.looks]
             return Claimed(
-                claimed.clock, [partial(piece, each) for each in claimed.looks], claimed.wake_at
+                claimed.clock,
+                [partial(piece, each.whole()) for each in claimed.looks],
+                claimed.wake_at,
             )
 
         async with asyncio.timeout(10):
@@ -240,6 +243,30 @@ async def test_work_that_fails_fails_the_drain_after_all_other_work_has_ended(la
     assert await lane.left() == 1
 
 
+async def test_work_that_fails_while_the_lane_is_handed_over_fails_the_drain(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody claims any more by then: it must not be lost with that."""
+    monkeypatch.setattr(drain, "BUDGET_S", 0.05)
+    hand_over, failed = lane.store.lanes.hand_over, asyncio.Event()
+
+    async def fail(_: Tracker) -> None:
+        await lane.handing_over.wait()
+        failed.set()
+        raise RuntimeError("late")
+
+    async def slowly(name: str) -> bool:
+        lane.handing_over.set()
+        await failed.wait()
+        return await hand_over(name)
+
+    monkeypatch.setattr(lane.store.lanes, "hand_over", slowly)
+    await lane.track("g-1")
+
+    with pytest.raises(RuntimeError, match="late"):
+        await lane.drain(fail)
+
+
 async def test_when_much_work_fails_at_once_the_first_failure_stands_for_all(
     lane: Lane, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -338,7 +365,7 @@ async def test_a_lane_is_handed_over_before_waiting_for_work_that_hangs(
 
     async def claim(room: int) -> Claimed:
         claimed = await lane.store.trackers.claim("luma", limit=min(room, 1), rate=1000)
-        work = [partial(hang, each) for each in claimed.looks]
+        work = [partial(hang, each.whole()) for each in claimed.looks]
         return Claimed(claimed.clock, work, claimed.wake_at)
 
     await lane.track("g-1", "g-2")

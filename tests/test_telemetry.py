@@ -25,6 +25,7 @@ from worker.model import (
     Reason,
     Replied,
     RetryAt,
+    Same,
     Seen,
     State,
     Terms,
@@ -32,6 +33,7 @@ from worker.model import (
     Trouble,
     Unanswered,
     Wait,
+    Watched,
 )
 
 TRACKER = Tracker(
@@ -104,7 +106,7 @@ def log(capsys: pytest.CaptureFixture[str]) -> Log:
 
 
 def test_a_look_is_one_line(log: Log) -> None:
-    telemetry.looked(tracker=TRACKER, answer=DREAMING, verdict=Wait(5_000), duration_ms=12)
+    telemetry.looked(TRACKER, answer=DREAMING, verdict=Wait(5_000), duration_ms=12)
     assert log.line() == {
         "event": "look",
         "level": "info",
@@ -121,15 +123,22 @@ def test_a_look_is_one_line(log: Log) -> None:
 
 
 def test_a_failed_look_says_what_went_wrong(log: Log) -> None:
-    telemetry.looked(tracker=TRACKER, answer=Trouble("502"), verdict=Wait(1), duration_ms=1)
+    telemetry.looked(TRACKER, answer=Trouble("502"), verdict=Wait(1), duration_ms=1)
     line = log.line()
     assert (line["answer"], line["error"]) == ("trouble", "502")
+
+
+def test_a_look_that_shows_the_same_is_told_of_like_any_other(log: Log) -> None:
+    telemetry.looked(TRACKER, DREAMING, Wait(5_000), duration_ms=12)
+    telemetry.looked(Watched.of(TRACKER), Same(), Wait(5_000), duration_ms=12)
+    first, second = log.lines()
+    assert {**second, "timestamp": ""} == {**first, "timestamp": ""}
 
 
 def test_the_last_look_says_how_it_ended(log: Log) -> None:
     over = replace(TRACKER, state=State.EXPIRED, reason=Reason.DEADLINE, next_poll_at=None)
     verdict = Finish(State.EXPIRED, Reason.DEADLINE)
-    telemetry.looked(tracker=over, answer=DREAMING, verdict=verdict, duration_ms=1)
+    telemetry.looked(over, answer=DREAMING, verdict=verdict, duration_ms=1)
     line = log.line()
     assert (line["verdict"], line["state"], line["reason"]) == ("finish", "expired", "deadline")
     assert "next_poll_at" not in line
@@ -189,13 +198,13 @@ def test_what_a_receivers_url_and_headers_hold_is_not_written(
 
 
 def test_what_a_provider_says_is_cut_short(log: Log) -> None:
-    telemetry.looked(tracker=TRACKER, answer=Trouble("x" * 10**6), verdict=Wait(1), duration_ms=1)
+    telemetry.looked(TRACKER, answer=Trouble("x" * 10**6), verdict=Wait(1), duration_ms=1)
     assert len(log.line()["error"]) <= 500
 
 
 def test_what_a_provider_says_cannot_begin_a_line_of_its_own(log: Log) -> None:
     answer = Trouble('x\n{"event": "forged"}')
-    telemetry.looked(tracker=TRACKER, answer=answer, verdict=Wait(1), duration_ms=1)
+    telemetry.looked(TRACKER, answer=answer, verdict=Wait(1), duration_ms=1)
     assert [line["event"] for line in log.lines()] == ["look"]
 
 
@@ -235,7 +244,7 @@ def test_an_unknown_account_is_told_of_once(log: Log) -> None:
 
 def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure("warning", json=True)
-    telemetry.looked(tracker=TRACKER, answer=DREAMING, verdict=Wait(1), duration_ms=1)
+    telemetry.looked(TRACKER, answer=DREAMING, verdict=Wait(1), duration_ms=1)
     assert Log(capsys).lines() == []
 
 
@@ -253,7 +262,7 @@ def test_where_stderr_is_no_terminal_lines_are_json(capsys: pytest.CaptureFixtur
 
 def test_lines_for_people_have_the_same_fields(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure("info", json=False)
-    telemetry.looked(tracker=TRACKER, answer=DREAMING, verdict=Wait(1), duration_ms=12)
+    telemetry.looked(TRACKER, answer=DREAMING, verdict=Wait(1), duration_ms=12)
     written = capsys.readouterr().err
     assert "look" in written
     assert "generation_id=gen-1" in written

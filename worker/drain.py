@@ -23,6 +23,11 @@ HEARTBEAT_S = 1.0
 STAY_S = 1.0
 """A drain stays so long after its last work: to be rung for more is cheaper than to begin anew."""
 
+GATHER_S = 0.005
+FEW_HANDS = 4
+"""With less than a quarter of its hands free a drain waits for more before it claims again: at
+thousands of pieces a second a claim for each of them would cost as much as the work."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -66,6 +71,7 @@ class Drain:
         self._stopping = stopping
         self._start = start
         self._busy: set[asyncio.Task[None]] = set()
+        self._failed: list[BaseException] = []
         self._worked_at = -math.inf
 
     async def run(self) -> None:
@@ -92,7 +98,7 @@ class Drain:
         """Claim what there are hands for and wait for something to change; False: time to go."""
         claimed = await self._claim(self._hands - len(self._busy))
         for piece in claimed.work:
-            self._busy.add(asyncio.ensure_future(piece()))
+            self._begin(piece, bell)
         wait_s = _seconds_until(claimed)
         if self._busy:
             self._worked_at = time.monotonic()
@@ -100,40 +106,43 @@ class Drain:
             return False
         if wait_s > 0 or not claimed.work or len(self._busy) >= self._hands:
             # What is due and was not given out waits for what is under way, here or elsewhere.
-            await self._pause(bell, wait_s if wait_s > 0 else HEARTBEAT_S)
-        self._reap()
+            await heard(bell, min(wait_s, HEARTBEAT_S) if wait_s > 0 else HEARTBEAT_S)
+            if wait_s <= 0 and self._hands - len(self._busy) < self._hands // FEW_HANDS:
+                await asyncio.sleep(GATHER_S)
+        self._raise_failure()
         return True
+
+    def _begin(self, piece: Callable[[], Awaitable[None]], bell: asyncio.Event) -> None:
+        """Work on a piece; when it is done, hear of it as of new work."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._busy.discard(task)
+            failure = None if task.cancelled() else task.exception()
+            if failure:
+                self._failed.append(failure)
+            bell.set()
+
+        task = asyncio.ensure_future(piece())
+        self._busy.add(task)
+        task.add_done_callback(ended)
 
     def _has_stayed(self) -> bool:
         return time.monotonic() - self._worked_at >= STAY_S
 
-    async def _pause(self, bell: asyncio.Event, wait_s: float) -> None:
-        """Wait until the bell rings, a piece of work is done, or `wait_s` have passed."""
-        ring = asyncio.ensure_future(heard(bell, min(wait_s, HEARTBEAT_S)))
-        try:
-            await asyncio.wait({ring, *self._busy}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ring.cancel()
-            await asyncio.gather(ring, return_exceptions=True)
-
-    def _reap(self) -> None:
-        done = {task for task in self._busy if task.done()}
-        self._busy -= done
-        failures = [task.exception() for task in done if not task.cancelled()]
-        for failure in filter(None, failures):
-            raise failure
+    def _raise_failure(self) -> None:
+        if self._failed:
+            raise self._failed[0]
 
     async def _finish(self) -> None:
         """Let the work in hand end; what was cancelled falls due again when its lease ends."""
-        if not self._busy:
-            return
         try:
-            await asyncio.wait(self._busy)
+            if self._busy:
+                await asyncio.wait(self._busy)
         except asyncio.CancelledError:
             self._let_go()
             await asyncio.wait(self._busy)
             raise
-        self._reap()
+        self._raise_failure()
 
     def _let_go(self) -> None:
         for task in self._busy:
