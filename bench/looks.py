@@ -178,9 +178,7 @@ async def worker(port: int) -> None:
                 rounds = [await made(deployment.store, process.pid, redis.pid) for _ in range(5)]
     rate, busy, of_redis = sorted(rounds)[len(rounds) // 2]
     print(f"  a worker, everything included: {rate:,.0f} looks/s, {busy:,.0f} µs CPU each,")
-    print(
-        f"    and {of_redis:,.0f} µs of Redis; {len(accounts)} accounts, {WATCHED:,} tracked in each"
-    )
+    print(f"    and {of_redis:,.0f} µs of Redis; {len(accounts)} accounts of {WATCHED:,} trackers")
 
 
 async def made(store: Store, *pids: int) -> tuple[float, ...]:
