@@ -47,6 +47,15 @@ def test_a_percentile_lies_in_the_bucket_of_the_real_one(
     assert min(low, bounds[-1]) - 1e-4 <= found <= high + 1e-4
 
 
+def test_what_another_version_has_counted_is_read_as_far_as_it_goes() -> None:
+    """It may have had more buckets, or other labels; what it counted is still there."""
+    above = len(LATENCY.buckets)
+    counts = Counter({f"latency:{above}": 1, f"latency:{above + 9}": 2, "latency:ms": 5})
+    counts += Counter({"latency:us": 7, "latency:luma:3": 1, "latency": 1, "looks:luma": 4})
+    assert figures.histograms(counts, LATENCY) == {(): Histogram((*[0] * above, 3), 5)}
+    assert figures.counted(counts, LOOKS) == {}
+
+
 def test_of_nothing_there_is_no_percentile() -> None:
     assert Histogram((0, 0), 0).percentile((1.0,), 0.5) is None
 

@@ -281,6 +281,19 @@ def test_a_librarys_warning_has_the_same_form(log: Log) -> None:
     assert (line["event"], line["level"], line["logger"]) == ("3 jobs", "warning", "arq.worker")
 
 
+def test_no_line_of_a_library_does_anything_to_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    telemetry.configure("info", json=False)
+    bad = "\x1b[2J\rmark\nnext"
+    structlog.get_logger("worker").info("look", error=bad)
+    logging.getLogger("uvicorn.error").error("refused %s", bad, exc_info=RuntimeError(bad))
+    written = capsys.readouterr().err
+    assert written.count(r"\x1b[2J\rmark") == 3
+    assert not set(written) & {"\x1b", "\r"}
+    assert r"refused \x1b[2J\rmark\nnext" in written
+
+
 @pytest.mark.parametrize("library", ["arq.worker", "httpx", "httpcore.http11", "uvicorn.access"])
 def test_a_librarys_chatter_is_not_written_whatever_the_level(
     capsys: pytest.CaptureFixture[str], library: str

@@ -259,20 +259,28 @@ class Histogram:
 
 def counted(counts: Mapping[str, int], metric: Metric) -> dict[tuple[str, ...], int]:
     """Read a counter: how often, by the values of its labels."""
-    return {labels: count for labels, count in _of(counts, metric) if labels}
+    return dict(_of(counts, metric))
 
 
 def histograms(counts: Mapping[str, int], metric: Metric) -> dict[tuple[str, ...], Histogram]:
     """Read a histogram, by the values of its labels."""
     found: dict[tuple[str, ...], list[int]] = {}
+    above_all = len(metric.buckets)
     for (*labels, bucket), count in _of(counts, metric):
-        places = found.setdefault(tuple(labels), [0] * (len(metric.buckets) + 2))
-        places[-1 if bucket == "ms" else int(bucket)] = count
+        places = found.setdefault(tuple(labels), [0] * (above_all + 2))
+        # A version with more buckets may have counted before this one, or beside it.
+        places[-1 if bucket == "ms" else min(int(bucket), above_all)] += count
     return {labels: Histogram(tuple(each[:-1]), each[-1]) for labels, each in found.items()}
 
 
 def _of(counts: Mapping[str, int], metric: Metric) -> Iterable[tuple[tuple[str, ...], int]]:
+    """Read what was counted of a metric; with the labels of another version it is left out."""
+    length = len(metric.labels) + bool(metric.buckets)
     for field, count in counts.items():
         name, *labels = field.split(":")
-        if name == metric.field:
+        if name == metric.field and len(labels) == length and _is_counted(metric, labels[-1]):
             yield tuple(labels), count
+
+
+def _is_counted(metric: Metric, last: str) -> bool:
+    return not metric.buckets or last == "ms" or last.isdecimal()

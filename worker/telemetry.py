@@ -7,12 +7,13 @@ functions count, for this process, what the metrics of the deployment are made o
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
 from collections import Counter
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 from urllib.parse import urlsplit
 
 import orjson
@@ -209,6 +210,11 @@ def unknown_account(account: str) -> None:
     _log.warning("unknown account", account=account, remedy="set it in DREAMHOOK_ACCOUNTS")
 
 
+def unknown_setting(name: str, remedy: str) -> None:
+    """Write that a variable which begins like a setting is none."""
+    _log.warning("unknown setting", setting=name, remedy=remedy)
+
+
 def _word(value: Answer | Creation | Verdict | DeliveryVerdict) -> str:
     """Name a kind of value as the line has it: `BackOff` is `back_off`."""
     return _snake(type(value).__name__)
@@ -291,9 +297,36 @@ def _as_json() -> list[structlog.typing.Processor]:
 
 
 def _as_text() -> list[structlog.typing.Processor]:
-    # The default would print the local variables of every frame, secrets included.
-    plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
+    return [
+        _printable,
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=_plain_traceback
+        ),
+    ]
+
+
+def _plain_traceback(to: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    """Write a traceback; structlog's default has every frame's variables, secrets included."""
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    to.write(_escaped(written.getvalue(), keep="\n"))
+
+
+def _printable(
+    _logger: object, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Escape what would do something to a terminal: libraries quote what strangers have sent."""
+    return {
+        name: _escaped(value) if isinstance(value, str) else value for name, value in line.items()
+    }
+
+
+def _escaped(text: str, keep: str = "") -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in keep else ascii(letter)[1:-1] for letter in text
+    )
 
 
 def _without_absent(

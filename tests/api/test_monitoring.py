@@ -308,14 +308,14 @@ async def test_counts_are_kept_while_redis_is_away(
 ) -> None:
     await complete(house, "g-1")
     with monkeypatch.context() as away:
-        away.setattr(house.store.figures, "add", _fails)
+        away.setattr(house.store.figures._scripts, "run", _fails)
         await flushed(house)
     await flushed(house)
     found = await scraped(house)
     assert value(found, "dreamhook_looks_total", account="luma", answer="seen") == 1
 
 
-async def _fails(*_: object) -> None:
+async def _fails(*_: object, **__: object) -> None:
     raise OSError
 
 

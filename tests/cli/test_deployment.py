@@ -51,6 +51,20 @@ def test_check_without_an_account_warns_and_says_how_to_add_one(
     assert "LUMAAI_API_KEY=" in warning["detail"]
 
 
+@pytest.mark.parametrize("command", ["check", "serve", "work", "up"])
+def test_a_misspelt_setting_is_named_with_what_was_meant(
+    environment: dict[str, str], command: str
+) -> None:
+    misspelt = environment | {"DREAMHOOK_RETENTON": "60", "DREAMHOOK_RETENTION": "60"}
+    meant = "did you mean DREAMHOOK_RETENTION"
+    if command == "check":
+        found = lines(ended(misspelt, "check").stdout)
+        assert any(meant in each.get("detail", "") for each in found)
+        return
+    with started(misspelt, command) as process:
+        heard(process.stderr, meant)
+
+
 def test_check_names_every_setting_that_cannot_be_used(
     api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

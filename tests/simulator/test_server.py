@@ -249,6 +249,8 @@ def test_the_command_says_where_it_listens_serves_and_stops_when_told() -> None:
         assert process.stderr is not None
         line = process.stdout.readline().decode()
         base_url = line.split("LUMAAI_BASE_URL=")[1].strip(" )\n")
+        assert f"curl -X POST {base_url}/generations" in process.stdout.readline().decode()
+        assert "--seed 5" in process.stdout.readline().decode()
         with httpx.Client(headers={"Authorization": "Bearer k"}, trust_env=False) as luma:
             # This process runs on uvloop: the reset must be one there, too.
             with pytest.raises(httpx.ReadError):
@@ -284,3 +286,6 @@ async def test_it_says_where_another_provider_is_and_how_to_use_it(
     await asyncio.gather(serving, return_exceptions=True)
     assert re.search(rf"^Simulated .+ at http://127\.0\.0\.1:[0-9]+{path} ", line)
     assert hint in line
+    assert re.search(
+        r"^  curl -X POST http://127\.0\.0\.1:[0-9]+/_simulator/generations ", line, re.MULTILINE
+    )

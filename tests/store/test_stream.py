@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
+import pytest
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker.model import NewEvent
 from worker.store import Store
@@ -77,6 +80,26 @@ async def test_what_processes_count_is_added_up(store: Store) -> None:
     for _ in range(2):
         await store.figures.add({"looks:luma:seen": 2, "ended:luma:failed": 1}, now=T)
     assert await store.figures.totals() == {"looks:luma:seen": 4, "ended:luma:failed": 2}
+
+
+async def test_what_was_counted_once_is_added_once_though_the_answer_is_lost(
+    store: Store, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = iter([Counter({"looks:luma:seen": 3}), Counter({"looks:luma:seen": 1})])
+    run, is_heard = store.figures._scripts.run, iter([False, False, True, True])
+
+    async def run_and_perhaps_lose(name: str, *args: Any, now: int | None = None) -> Any:
+        answer = await run(name, *args, now=now)
+        if not next(is_heard):
+            raise RedisTimeoutError("it took too long")
+        return answer
+
+    monkeypatch.setattr(store.figures._scripts, "run", run_and_perhaps_lose)
+    for total in (3, 3, 4):
+        await store.figures.add_from(lambda: next(counted))
+        assert await store.figures.totals() == {"looks:luma:seen": total}
+    (key,) = await redis.keys("test:flushed:*")
+    assert 0 < await redis.ttl(key) <= 3600
 
 
 async def test_what_the_last_hour_shows_is_counted_by_minutes(store: Store, redis: Redis) -> None:

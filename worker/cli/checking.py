@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from worker import checkup
+from worker import checkup, telemetry
 from worker.checkup import Finding, check_account, check_redis
 from worker.cli import tables
 from worker.cli.process import Exit, emit, wants_json
 from worker.config import ClientSettings, Settings
+from worker.config_unknown import unknown_settings
 from worker.errors import ConfigurationError
 from worker.wiring import opened
 
@@ -25,6 +26,7 @@ def secret() -> str:
     Raises:
         ConfigurationError: The deployment cannot be opened.
     """
+    telemetry.configure("warning")
 
     async def read() -> str:
         # Whatever is wrong with the accounts, the secret is there.
@@ -37,6 +39,7 @@ def secret() -> str:
 
 def check_worker(*, json: bool) -> Exit:
     """Print whether a worker lives on this machine; for the probes of containers."""
+    telemetry.configure("warning")
     finding = asyncio.run(checkup.check_worker(Settings.load()))
     _show([finding], as_json=wants_json(asked=json))
     return Exit.ERROR if finding.verdict == "problem" else Exit.OK
@@ -44,12 +47,13 @@ def check_worker(*, json: bool) -> Exit:
 
 def check(*, online: bool, json: bool) -> Exit:
     """Print the settings in effect, then what was found; with `online` providers are asked."""
+    telemetry.configure("warning")
     as_json = wants_json(asked=json)
     try:
         settings, client = Settings.load(), ClientSettings.load()
     except ConfigurationError as error:
         findings = [Finding("settings", "problem", line) for line in str(error).splitlines()]
-        _show(findings, as_json=as_json)
+        _show([*findings, *_unknown()], as_json=as_json)
         return Exit.ERROR
     rows = [*settings.describe(), *client.describe()]
     if as_json:
@@ -58,7 +62,7 @@ def check(*, online: bool, json: bool) -> Exit:
     else:
         tables.show_table(("Setting", "Value", "From"), rows)
         tables.screen().print()
-    findings = asyncio.run(_look_over(settings, online=online))
+    findings = [*asyncio.run(_look_over(settings, online=online)), *_unknown()]
     _show(findings, as_json=as_json)
     return Exit.ERROR if any(each.verdict == "problem" for each in findings) else Exit.OK
 
@@ -71,6 +75,10 @@ async def _look_over(settings: Settings, *, online: bool) -> list[Finding]:
     redis, found = await asyncio.gather(check_redis(settings), asyncio.gather(*accounts))
     nothing_to_do = [] if accounts else [Finding("accounts", "warning", NO_ACCOUNT)]
     return [Finding("settings", "ok", "all can be used"), *redis, *found, *nothing_to_do]
+
+
+def _unknown() -> list[Finding]:
+    return [Finding("settings", "warning", each.remedy) for each in unknown_settings()]
 
 
 def _show(findings: Iterable[Finding], *, as_json: bool) -> None:

@@ -87,8 +87,10 @@ def listen(
     json: Json = False,
 ) -> None:
     """Receive webhooks, verify their signatures, print them, and perhaps pass them on."""
+    from worker import telemetry
     from worker.cli import receiving
 
+    telemetry.configure("warning")
     manner = receiving.Manner(
         host=host, port=port, status=status, fail_first=fail_first, forward_to=forward_to
     )
@@ -99,7 +101,13 @@ def simulate(
     *,
     port: Port = 8090,
     host: Host = "127.0.0.1",
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed makes the same world.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="The same seed makes the same world: IDs, durations, ends. By default any.",
+        ),
+    ] = None,
     speed: Annotated[float, typer.Option(metavar="X", help="Simulated seconds per second.")] = 1.0,
     failure_rate: Annotated[
         float,
@@ -123,9 +131,10 @@ def simulate(
     ] = None,
 ) -> None:
     """Run a simulated Luma Dream Machine, for trying things out without a key."""
-    from worker import simulator
+    from worker import simulator, telemetry
     from worker.cli.provider import text_of
 
+    telemetry.configure("warning")
     simulator.main(
         host=host,
         port=port,

@@ -12,6 +12,7 @@ import uvloop
 from worker import running, telemetry
 from worker.cli import tables
 from worker.config import Settings
+from worker.config_unknown import unknown_settings
 
 
 def up() -> None:
@@ -32,6 +33,8 @@ def work() -> None:
 def _run(part: Callable[[Settings], Coroutine[None, None, None]]) -> None:
     settings = Settings.load()
     telemetry.configure(settings.log_level)
+    for each in unknown_settings():
+        telemetry.unknown_setting(each.name, each.remedy)
     gc.freeze()  # what the imports made stays: a fifth of a busy API's time went into walking it
     uvloop.run(part(settings))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import signal
 from collections.abc import AsyncIterator, Iterable
 
@@ -85,8 +86,11 @@ async def serve(
     port: int = DEFAULT_PORT,
     provider: str = "luma",
     base_path: str = BASE_PATH,
+    more: str = "",
 ) -> None:
     """Serve `app`, which speaks as `provider`, until SIGINT or SIGTERM; say where on one line.
+
+    Below it is said how to start a generation, and then `more`.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
@@ -100,6 +104,7 @@ async def serve(
         title, hint = _TITLES.get(provider, provider), _hint(provider, base_url)
         line = f"Simulated {title} at {base_url} ({hint})"
         print(line, flush=True)  # noqa: T201 the command's one line
+        print(f"  {_start(provider, base_url)}{more}", flush=True)  # noqa: T201 ready to be pasted
         await told_to_stop.wait()
 
 
@@ -107,7 +112,7 @@ def main(
     *,
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
-    seed: int = 0,
+    seed: int | None = None,
     speed: float = 1.0,
     failure_rate: float = 0.02,
     faults: Iterable[str] = (),
@@ -120,7 +125,7 @@ def main(
     Args:
         host: address to listen on.
         port: port to listen on; 0 takes a free one.
-        seed: same seed and same order of creations, same IDs, durations and outcomes.
+        seed: same seed and same order of creations, same IDs, durations and outcomes; None: any.
         speed: simulated seconds per real second.
         failure_rate: share of generations that fail, 0 to 1.
         faults: what goes wrong, in the text form of `worker.simulator.faults`.
@@ -132,6 +137,7 @@ def main(
         InvalidInputError: a fault, the speed, the rate or the data file cannot be used.
         ConfigurationError: the address cannot be listened on.
     """
+    seed = secrets.randbelow(1_000_000) if seed is None else seed
     world = World(seed=seed, speed=speed, failure_rate=failure_rate)
     in_force = Faults((parse_fault(text) for text in faults), seed=seed)
     if provider == "luma":
@@ -139,7 +145,8 @@ def main(
     else:
         app = create_spoken_app(text, world, faults=in_force, keys=keys)
         base_path = base_path_of(text)
-    uvloop.run(serve(app, host=host, port=port, provider=provider, base_path=base_path))
+    more = f"\n  the same world again: --seed {seed}"
+    uvloop.run(serve(app, host=host, port=port, provider=provider, base_path=base_path, more=more))
 
 
 async def _hang_up(state: ServerState) -> None:
@@ -156,6 +163,19 @@ def _hint(provider: str, base_url: str) -> str:
     if variable is None:
         return f'in DREAMHOOK_ACCOUNTS: "base_url": "{base_url}"'
     return f"try: export {variable}={base_url}"
+
+
+def _start(provider: str, base_url: str) -> str:
+    """Write a command that starts a generation; where that is not as at Luma, at the controls."""
+    as_json = "-H 'Content-Type: application/json'"
+    if provider != "luma":
+        origin = "/".join(base_url.split("/")[:3])
+        return f"curl -X POST {origin}/_simulator/generations {as_json} -d '{{}}'"
+    wanted = '{"model": "ray-2", "prompt": "A paper boat"}'
+    return (
+        f"curl -X POST {base_url}/generations -H 'Authorization: Bearer any' {as_json}"
+        f" -d '{wanted}'"
+    )
 
 
 def _base_url(host: str, port: int, base_path: str) -> str:

@@ -35,6 +35,7 @@ clocks agree. The keys, below the deployment's prefix:
     events                      stream  the newest 20,000 events and ends of deliveries
     totals                      hash    what all processes have counted
     minute:{n}                  hash    what they counted in a minute of the last hour
+    flushed:{process}           string  how often a process has added what it counted
     workers                     zset    workers, by when they last showed that they live
     troubled                    zset    endpoints that fail or are off, by since when
     unconfigured                set     accounts that a worker has met and does not know

@@ -6,8 +6,10 @@ Reading them costs the same whatever the number tracked: each is a length, a ran
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from redis.exceptions import RedisError, ResponseError
@@ -25,6 +27,7 @@ ADD_EVERY_S = 1.0
 
 _MINUTE_KEPT_S = (MINUTES + 2) * 60.0
 _WORKER_KEPT_S = 3600.0
+_FLUSH_KEPT_S = 3600.0
 _TROUBLED_SHOWN = 20
 
 
@@ -36,21 +39,29 @@ class FigureBook:
         self._redis = scripts.redis
         self._key = scripts.key
         self._endpoints = endpoints
-        self._left = Counter[str]()
+        self._process, self._flushes = uuid.uuid4().hex, 0
+        self._unsent = Counter[str]()
 
     async def add(self, counts: Mapping[str, int], *, now: int | None = None) -> None:
         """Add what this process has counted to the totals, and to the minute that runs."""
-        pairs = [each for pair in counts.items() for each in pair]
-        await self._scripts.run("count", ms(_MINUTE_KEPT_S), *pairs, now=now)
+        self._flushes += 1
+        self._unsent = Counter(counts)
+        await self._send(now)
+
+    async def _send(self, now: int | None = None) -> None:
+        """Send what is unsent. Under the number it has, so that it counts once if sent twice."""
+        pairs = [each for pair in self._unsent.items() for each in pair]
+        flush = (self._process, self._flushes, ms(_FLUSH_KEPT_S))
+        await self._scripts.run("count", ms(_MINUTE_KEPT_S), *flush, *pairs, now=now)
+        self._unsent = Counter()
 
     async def add_from(self, take: Callable[[], Counter[str]]) -> None:
         """Add what was counted since the last time; while Redis is away it is kept for the next."""
-        self._left, counts = Counter(), self._left + take()
-        try:
-            if counts:
+        with suppress(RedisError, OSError):
+            if self._unsent:  # perhaps it has arrived, and only the answer has not
+                await self._send()
+            if counts := take():
                 await self.add(counts)
-        except (RedisError, OSError):
-            self._left += counts
 
     async def keep_adding(self, take: Callable[[], Counter[str]]) -> None:
         """Add what is counted, every second, until cancelled."""
