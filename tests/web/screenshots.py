@@ -17,6 +17,7 @@ DESKTOP = {"width": 1120, "height": 760}
 PHONE = {"width": 390, "height": 844}
 TOLD = "63c2c9b5-b143-4242-bb3f-f5ab57ba27c2"
 RUNNING = "850801bf-539e-47cc-9654-29a8c5f3ca03"
+UNTOLD = "d4f0a7c2-6e1b-4c55-8a3e-2b9d7f10c6e8"
 FAILED = "bbe7aecc-711d-4ad1-9428-07c9c17b76a7"
 PICTURES = [
     ("overview", "", DESKTOP),
@@ -44,7 +45,7 @@ async def main() -> None:
 
 
 async def _play(stage: Stage) -> None:
-    """Some complete, one fails, one is told on the second attempt, one is still running."""
+    """Some complete, one fails, one is told late, one is not told, one is still running."""
     await stage.api.put("/v1/endpoints/studio", json={"url": f"{stage.hooks}studio"})
     stage.receiver.answers["/late"] = (503, "Back in a minute.")
     for number in range(12):
@@ -54,6 +55,9 @@ async def _play(stage: Stage) -> None:
             await stage.end(name)
     await stage.track(FAILED, "studio")
     await stage.end(FAILED, "Advanced prompt moderation failed")
+    stage.receiver.answers["/orders"] = (500, "relation orders does not exist")
+    await stage.track(UNTOLD, "orders")
+    await stage.end(UNTOLD)
     for name in (TOLD, RUNNING):
         path = await stage.track(name, "late")
         for looks in range(1, 4):
@@ -62,7 +66,7 @@ async def _play(stage: Stage) -> None:
             await stage.api.post(f"{path}/poll")
     await stage.end(TOLD)
     await until(lambda: _tried(stage))
-    stage.receiver.answers.clear()
+    del stage.receiver.answers["/late"]
     await until(lambda: _told(stage))
 
 
@@ -84,9 +88,9 @@ async def _an_hour_passed(route: Route) -> None:
     chance = random.Random(7)
     for place, minute in enumerate(stats["last_hour"]):
         ends = round(9 + 5 * math.sin(place / 9) + chance.random() * 4)
-        half = 0.02 * chance.lognormvariate(0, 0.3)
+        half, more = 0.02 * chance.lognormvariate(0, 0.3), chance.lognormvariate(1.4, 0.7)
         minute |= {"completed": ends, "failed": int(chance.random() < 0.2), "delivered": ends}
-        minute |= {"latency_p50_s": half, "latency_p95_s": half * chance.lognormvariate(1.4, 0.7)}
+        minute |= {"latency_p50_s": half, "latency_p95_s": half * max(1, more)}
     await route.fulfill(json=stats)
 
 

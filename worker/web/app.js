@@ -15,9 +15,12 @@ const [main, input, toast, live, dialog] =
 const seen = { shown: new Set() }
 let view // what is on show: {shown, query, data}
 
+// Unlike decodeURIComponent, this takes a stray % as it is.
+const decoded = (text) => new URLSearchParams(`=${text.replaceAll("+", "%2B")}`).get("")
+
 function route() {
 	const [path, search] = location.hash.split("?")
-	const [, name, id, rest] = path.split("/").map(decodeURIComponent)
+	const [, name, id, rest] = path.split("/").map(decoded)
 	if (name === "trackers" && rest) return [tracker, { account: id, id: rest }]
 	if (name === "find") return [pages.find, { id }]
 	return [pages[name] ?? pages.overview, Object.fromEntries(new URLSearchParams(search))]
@@ -84,7 +87,6 @@ const listen = follow(() => {
 	}, SETTLE_MS)
 }, tell)
 
-// Live while somebody may be looking.
 function awake() {
 	const isAwake = !document.hidden && !dialog.open
 	clearTimeout(again)
@@ -109,8 +111,8 @@ function ask(question, text, yes, more, no = "Back") {
 async function askForKey() {
 	if (dialog.open) return
 	const typed = h("input", { type: "password", required: true, autocomplete: "off", "aria-label": "Key" })
-	const text = `${sessionStorage.pass ? "That key is not known. " : ""}One of DREAMHOOK_API_KEYS, or of `
-		+ "DREAMHOOK_READ_KEYS to look only. It is kept until this tab is closed."
+	const text = [sessionStorage.pass && "That key is not known. ",
+		"One of DREAMHOOK_API_KEYS, or of DREAMHOOK_READ_KEYS to look only. It is kept until this tab is closed."]
 	sessionStorage.pass = await ask("Which key?", text, "Open", typed, "")
 	await open()
 	awake()

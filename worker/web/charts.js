@@ -5,6 +5,7 @@ import { h, icon, many, s, span } from "./dom.js"
 const WIDE = 600, HIGH = 120
 const SLOT = WIDE / 60; // a minute
 const HOUR = ["an hour ago", "now"]
+const TICKS = [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36000, 86400]; // seconds, evenly apart
 const ENDS = [["completed", "good"], ["failed", "bad"], ["expired", "warn"]]
 
 const bar = (kind, place, y, height) => s("rect", { class: kind, x: place * SLOT, y, width: 0.7 * SLOT, height })
@@ -38,10 +39,13 @@ export function ends(minutes) {
 // From an event's birth until its webhook was taken: the median, up to what 95 % took.
 export function latency(minutes) {
 	const told = minutes.filter((each) => each.delivered)
-	const slowest = Math.max(0.1, ...told.map((each) => each.latency_p95_s))
-	const decades = Math.ceil(Math.log10(slowest * 1000)); // a logarithmic scale, from 1 ms up
-	const step = HIGH / decades, scale = [...Array(decades + 1).keys()]
-	const y = (seconds) => HIGH - step * Math.max(0, Math.log10(seconds * 1000))
+	const slowest = Math.max(...told.map((each) => each.latency_p95_s))
+	const top = Math.max(2, TICKS.findIndex((tick) => tick >= slowest))
+	const step = HIGH / top, scale = TICKS.slice(0, top + 1).reverse()
+	const y = (seconds) => {
+		const n = Math.max(0, TICKS.findLastIndex((tick) => tick < seconds))
+		return HIGH - step * Math.max(0, n + Math.log(seconds / TICKS[n]) / Math.log(TICKS[n + 1] / TICKS[n]))
+	}
 	const bars = minutes.map((each, place) => {
 		if (!each.delivered) return null
 		const low = y(each.latency_p50_s), high = y(each.latency_p95_s)
@@ -50,8 +54,8 @@ export function latency(minutes) {
 	const last = told.at(-1)
 	const text = last ? `${many(totals(told, "delivered"), "webhook")}; lately half within `
 		+ `${span(last.latency_p50_s * 1000)}, 95 % within ${span(last.latency_p95_s * 1000)}` : "Nothing was delivered."
-	return figure("Webhook latency", text, scale.map((n) => span(10 ** (decades - n))), HOUR,
-		scale.map((n) => level(n * step)), bars)
+	return figure("Webhook latency", text, scale.map((tick) => span(tick * 1000)), HOUR,
+		scale.map((_, n) => level(n * step)), bars)
 }
 
 // The share still running at each age.
@@ -62,11 +66,4 @@ export function curve({ kind, sample, median_s: half, p90_s: most, looks_per_gen
 		+ `${many(Math.round(sample), "end")}, at ${looks} looks each.`
 	return figure(kind, text, ["all run", "none"], ["0 s", span(longest * 1000)], level(HIGH / 2),
 		s("path", { class: "soft", d: `${line}V${HIGH}H0Z` }), s("path", { class: "line", d: line }))
-}
-
-// When looks were made.
-export function looks(times) {
-	const first = times[0], length = Math.max(1, times.at(-1) - first)
-	return s("svg", { class: "looks", viewBox: "-2 -4 204 8", "aria-hidden": "true" }, level(0),
-		times.map((time) => s("circle", { cx: (200 * (time - first)) / length, r: 2 })))
 }

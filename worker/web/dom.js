@@ -60,22 +60,18 @@ const MOODS = {
 }
 
 export const moodOf = (state) => MOODS[state] ?? "fact"
-export const triedMood = ({ status }) => (status >= 200 && status < 300 ? "good" : "bad")
+export const triedMood = ({ status }) => (/^2/.test(status) ? "good" : "bad")
 export const icon = (mood) =>
 	s("svg", { class: `icon ${mood}`, viewBox: "0 0 16 16", "aria-hidden": "true" },
 		s("path", { d: SHAPES[mood], "fill-rule": "evenodd" }))
-export const badge = (word, mood = moodOf(word)) => h(`span.badge.${mood}`, icon(mood), word)
+export const badge = (word, mood = moodOf(word)) => h(`span.badge.${mood}`, icon(mood), " ", word)
+export const outcome = ({ status, error }) => error ?? `HTTP ${status}`
 
 const path = (parts) => parts.map(encodeURIComponent).join("/")
 export const api = (...parts) => `/v1/${path(parts)}`
 export const page = (...parts) => `#/${path(parts)}`
 export const asking = (where, query) => `${where}?${new URLSearchParams(query)}`
 export const link = (href, text) => h("a", { href }, text)
-
-// A URL from outside, if it is one of the web; as a link, or else as text.
-export const webUrl = (text) => /^https?:/i.test(text) && URL.canParse(text) && new URL(text)
-export const outward = (href, text = href) =>
-	webUrl(href) ? h("a", { href, target: "_blank" }, text) : text
 
 // A key that may only read sees no buttons that do more.
 export const may = { write: false }
@@ -113,7 +109,6 @@ const TICKS = {
 	for: whole,
 }
 
-// A time that counts by itself.
 export const tick = (how, time) => time
 	&& h("time", { datetime: time, "data-tick": how, title: clock(time) }, TICKS[how](since(time)))
 

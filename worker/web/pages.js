@@ -2,7 +2,7 @@
 
 import { call } from "./api.js"
 import { curve, ends, latency } from "./charts.js"
-import { api, asking, badge, button, h, icon, link, many, moodOf, outward, page, span, tick, triedMood }
+import { api, asking, badge, button, h, icon, link, many, moodOf, outcome, page, span, tick, triedMood }
 	from "./dom.js"
 import * as tracker from "./tracker.js"
 
@@ -47,14 +47,15 @@ function figures({ trackers, deliveries, due, lag_s: lag, workers }) {
 }
 
 function troubles(accounts, endpoints) {
-	const row = (mood, kind, { name, reason }, more, act) => h("li", { "data-key": kind + name }, icon(mood),
-		h("div", link(`#/${kind}s`, `${kind} ${name}`), `: ${reason}`, h("div.more", more)), act)
+	const row = (mood, href, name, why, more, act) => h("li", { "data-key": href + name }, icon(mood),
+		h("div", link(href, name), `: ${why}`, h("div.more", more)), act)
 	const found = [
-		...accounts.map((each) => row("warn", "account", each,
-			[each.detail, each.held_until && [", looks again ", tick("in", each.held_until)]])),
-		...endpoints.items.map((each) => row(each.enabled ? "warn" : "bad", "endpoint", each,
-			[each.url, each.since && [", for ", tick("for", each.since)]],
-			!each.enabled && button("Enable", "enable", { name: each.name }))),
+		...accounts.map(({ name, reason, detail, held_until: until }) => row("warn", "#/accounts", `account ${name}`,
+			reason, [detail, until && [", looks again ", tick("in", until)]])),
+		...endpoints.items.map(({ name, url, enabled, reason, failed_with: failed, since }) =>
+			row(enabled ? "warn" : "bad", asking("#/deliveries", { endpoint: name }), url, enabled && failed || reason,
+				[enabled ? "failing for " : "off for ", tick("for", since), `, endpoint ${name}`],
+				!enabled && button("Enable", "enable", { name }))),
 	]
 	return found.length > 0 && h("section.card.troubles", h("ul", found),
 		endpoints.total > endpoints.items.length && "… and others")
@@ -79,16 +80,17 @@ export const trackers =
 	list("trackers", "Trackers", ["tracking", "completed", "failed", "expired", "canceled"], tracker.row)
 
 function delivered(each) {
-	const { id, attempts, endpoint: name, generation_id: generation, next_attempt_at: next, reason } = each
+	const { id, attempts, generation_id: generation } = each
+	const last = { ...each, ...attempts.at(-1), attempts: attempts.length }
 	return h("li", { "data-key": id }, h("details",
-		h("summary.row", badge(each.state), h("code", each.type),
-			h("span.more", name, reason && `, ${reason.replace("_", " ")}`, next && [", next attempt ", tick("in", next)]),
+		h("summary.row", badge(each.state, tracker.plight(last)), h("code", generation || each.type),
+			h("span.more", each.url), h("span.more", tracker.late(last)),
 			h("span.when", tick("ago", each.created_at))),
 		h("div.inside",
-			h("p.more", id, " to ", outward(each.url)),
+			h("p.more", `${each.type} to ${each.url}, ${id}`),
 			generation && h("p", link(page("trackers", each.account, generation), `Generation ${generation}`)),
 			h("ol", attempts.map((made) =>
-				h("li", badge(made.status ?? made.error, triedMood(made)), ` in ${span(made.duration_ms)}, `, tick("ago", made.at), tracker.answer(made)))),
+				h("li", badge(outcome(made), triedMood(made)), ` in ${span(made.duration_ms)}, `, tick("ago", made.at), tracker.answer(made)))),
 			tracker.replay(each))))
 }
 
@@ -107,7 +109,7 @@ export const find = {
 		rows(items, tracker.row, [h("code", id), " is not tracked in any account, or no longer kept."])],
 }
 
-const SINCE = [["hour", 3600], ["day", 86400], ["three days", 259200], ["week", 604800]]
+const SINCE = [["hour", 3600], ["day", 86400], ["week", 604800]]
 
 export const endpoints = {
 	load: listed("endpoints"),
@@ -115,13 +117,14 @@ export const endpoints = {
 		cursor && h("a.chip", { href: asking("#/endpoints", { cursor }) }, "Older →")],
 }
 
-function endpoint({ name, url, enabled, failing_since: failing, disabled_reason: off, secrets, events }) {
+function endpoint({ name, url, enabled, failing_since: failing, failed_with: why, disabled_reason: off, secrets, events }) {
+	const isBare = name.startsWith("url_")
 	const recover = button("Replay all that failed in the last", "recover", { name })
 	return h("section.card", { "data-key": name },
-		h("h2", name, enabled ? badge(failing ? "failing" : "on", failing ? "warn" : "good") : badge("off", "bad")),
-		h("p", outward(url)),
-		h("p.why", enabled ? failing && ["No attempt has succeeded for ", tick("for", failing), "."] : off),
-		h("p.more", events.join(", "), " ", secrets ? many(secrets, "secret") : "The default secret signs", ". ",
+		h("h2", isBare ? url : name, enabled ? badge(failing ? "failing" : "on", failing ? "warn" : "good") : badge("off", "bad")),
+		h("p.more", isBare ? name : url),
+		h("p.why", enabled ? failing && [`${why ?? "No success"}, for `, tick("for", failing)] : off),
+		h("p.more", events.join(", "), secrets > 0 && ` ${many(secrets, "secret")} `,
 			link(asking("#/deliveries", { endpoint: name }), "Its deliveries")),
 		h("p.acts",
 			enabled ? button("Send a test", "test", { name }) : button("Enable", "enable", { name }, "go"),

@@ -1,32 +1,29 @@
 // One tracker's page: where the generation is on its way, and all that happened to it.
 
 import { call } from "./api.js"
-import { looks } from "./charts.js"
-import { api, asking, badge, button, clock, h, icon, link, many, moodOf, outward, page, span, tick,
-	triedMood, webUrl } from "./dom.js"
+import { api, asking, badge, button, clock, h, icon, link, many, moodOf, outcome, page, span, tick,
+	triedMood } from "./dom.js"
 
 export async function load({ account, id }) {
 	const path = api("trackers", account, id)
-	const [tracker, timeline, listed] = await Promise.all([call(path), call(`${path}/timeline`),
-		call(asking("/v1/deliveries", { account, generation_id: id }))])
-	// That list goes through recent deliveries only; the timeline knows the older ones.
-	const ids = [...timeline.items.map((each) => each.delivery_id), ...listed.items.map((each) => each.id)]
-	const found = await Promise.all([...new Set(ids)].map((each) =>
-		each && call(api("deliveries", each)).catch(() => null)))
-	return { tracker, entries: timeline.items, deliveries: found.filter(Boolean) }
+	const [tracker, { items: entries }] = await Promise.all([call(path), call(`${path}/timeline`)])
+	const ids = new Set([...entries, tracker.webhook].map((each) => each?.delivery_id))
+	const found = await Promise.all([...ids].map((each) => each && call(api("deliveries", each)).catch(() => null)))
+	return { tracker, entries, deliveries: found.filter(Boolean) }
 }
 
 export function draw({ tracker, entries, deliveries }, { shown }) {
 	const path = api("trackers", tracker.account, tracker.generation_id)
-	const isOver = tracker.state !== "tracking"
+	const isOver = tracker.state !== "tracking", { webhook } = tracker
 	return [
 		h("h1", { tabindex: -1 }, icon(moodOf(tracker.state)), h("b", tracker.state)),
 		h("p", h("code.id", tracker.generation_id), " in ", link("#/accounts", tracker.account)),
 		why(tracker) && h("p.why", why(tracker)),
 		h("p.acts",
 			!isOver && [button("Look now", "post", { path: `${path}/poll` }, "go"), button("Cancel tracking", "cancel", { path })],
-			tracker.state === "completed" && button("Get fresh URLs", "fresh", { path })),
-		journey(tracker, isOver, deliveries.at(-1)),
+			tracker.state === "completed" && button("Get fresh URLs", "fresh", { path }),
+			webhook && replay({ ...webhook, id: webhook.delivery_id }, " the webhook")),
+		journey(tracker, isOver),
 		h("div.columns",
 			h("section", h("h2", "What happened"), timeline(tracker, entries, deliveries)),
 			h("aside", result(tracker, shown), facts(tracker),
@@ -35,14 +32,20 @@ export function draw({ tracker, entries, deliveries }, { shown }) {
 	]
 }
 
+const webUrl = (text) => /^https?:/i.test(text) && URL.canParse(text) && new URL(text)
 const json = (value) => JSON.stringify(value, null, 1)
-const why = (tracker) => tracker.failure_reason ?? {
+const why = ({ failure_reason: failure, reason, current_error: error }) => failure ?? {
 	deadline: "Its deadline came before its end.",
 	not_found: "The provider says that there is no such generation.",
-}[tracker.reason]
+}[reason] ?? error
 
-function journey(tracker, isOver, delivery) {
-	const { state, tracked_at: began, finished_at: ended } = tracker
+// How a webhook stands, why it has not arrived, and when it is tried again.
+export const plight = ({ state, attempts }) => (state === "pending" && attempts ? "warn" : moodOf(state))
+export const late = ({ state, attempts, reason, next_attempt_at: next, ...last }) => state !== "delivered" && [
+	attempts ? [outcome(last), next && ", "] : reason && "its endpoint is off", next && ["next ", tick("in", next)]]
+
+function journey(tracker, isOver) {
+	const { state, tracked_at: began, finished_at: ended, webhook } = tracker
 	const isTold = tracker.endpoint || tracker.callback_url
 	return h("ol.journey",
 		stop("Tracked", "good", clock(began)),
@@ -50,8 +53,7 @@ function journey(tracker, isOver, delivery) {
 			: stop(tracker.provider_state ?? "waiting", "busy", "next look ", tick("in", tracker.next_poll_at)),
 		isOver ? stop(state, moodOf(state), `after ${span(Date.parse(ended) - Date.parse(began))}`)
 			: stop("the end", "", "expires ", tick("in", tracker.deadline_at)),
-		delivery ? stop(delivery.state, moodOf(delivery.state), many(delivery.attempts.length, "attempt"),
-			delivery.next_attempt_at && [", next ", tick("in", delivery.next_attempt_at)])
+		webhook ? stop(`webhook ${webhook.state}`, plight(webhook), late(webhook) || many(webhook.attempts, "attempt"))
 			: stop("webhook", "", isTold ? "once it is over" : "nobody to tell"))
 }
 
@@ -59,11 +61,8 @@ const stop = (title, mood, ...text) =>
 	h(mood ? `li.${mood}` : "li.ahead", mood ? icon(mood) : h("i"), h("b", title), h("span.more", text))
 
 function timeline(tracker, entries, deliveries) {
-	const steps = grouped(entries).map(({ entry, times }) => {
-		const delivery = deliveries.find((each) => each.id === entry.delivery_id)
-		const isLatest = entry === entries.findLast((each) => each.delivery_id === entry.delivery_id)
-		return step(entry, times, delivery, isLatest)
-	})
+	const steps = grouped(entries).map(({ entry, times }) =>
+		step(entry, times, deliveries.find((each) => each.id === entry.delivery_id)))
 	const next = (text, time) => time && h("li.ahead", h("time"), h("i"), h("div", text, tick("in", time)))
 	return h("ol.timeline", steps, next("Next look ", tracker.next_poll_at),
 		deliveries.map((each) => next("Next attempt ", each.next_attempt_at)))
@@ -81,7 +80,7 @@ function grouped(entries) {
 	return steps
 }
 
-function step(entry, times, delivery, isLatest) {
+function step(entry, times, delivery) {
 	const { kind, error, type = "" } = entry
 	const item = (mood, title, more, ...rest) =>
 		h(`li.${mood}`, { "data-key": [kind, entry.at, entry.delivery_id] }, h("time.more", clock(entry.at)), icon(mood),
@@ -90,14 +89,12 @@ function step(entry, times, delivery, isLatest) {
 	switch (kind) {
 		case "look":
 			return item(error ? "warn" : "busy", error ?? entry.provider_state, times.length > 1
-				? `${times.length} looks over ${span(times.at(-1) - times[0])}` : `seen${took}`,
-			times.length > 1 && looks(times))
+				? `${times.length} looks over ${span(times.at(-1) - times[0])}` : `seen${took}`)
 		case "event":
 			return item(moodOf(type.split(".")[1]), `Event ${type}`, entry.event_id)
 		case "attempt":
-			return item(triedMood(entry), `Attempt ${entry.attempt}: ${entry.status ?? error}`,
-				[delivery && outward(delivery.url), took],
-				answer(delivery?.attempts.find((each) => each.at === entry.at)), isLatest && delivery && replay(delivery))
+			return item(triedMood(entry), `Attempt ${entry.attempt}: ${outcome(entry)}`, [delivery?.url, took],
+				answer(delivery?.attempts.find((each) => each.at === entry.at)))
 		default:
 			return item(kind === "canceled" ? "off" : "fact", kind, entry.provider_state ?? error)
 	}
@@ -106,8 +103,8 @@ function step(entry, times, delivery, isLatest) {
 export const answer = (attempt) =>
 	attempt?.response && h("details", h("summary", "Its answer"), h("pre", attempt.response))
 
-export const replay = ({ id, state }) => state !== "discarded"
-	&& button(state === "pending" ? "Send now" : "Replay", "post", { path: `${api("deliveries", id)}/replay` })
+export const replay = ({ id, state }, what = "") => state !== "discarded" && button(
+	state === "pending" ? `Send${what} now` : `Replay${what}`, "post", { path: `${api("deliveries", id)}/replay` })
 
 function result(tracker, shown) {
 	const assets = Object.entries(tracker.assets)
@@ -118,7 +115,7 @@ function result(tracker, shown) {
 		return h("div.asset", { "data-key": src },
 			mayShow && (shown.has(src) ? h(tag, { src, alt: name, controls: tag === "video" })
 				: button(`Show the ${name}`, "show", { src })),
-			outward(src, `Open the ${name}`))
+			url ? h("a", { href: src, target: "_blank" }, `Open the ${name}`) : src)
 	}))
 }
 
@@ -138,7 +135,7 @@ function facts(tracker) {
 export const row = (each) => h("li", { "data-key": `${each.account}:${each.generation_id}` },
 	h("a.row", { href: page("trackers", each.account, each.generation_id) },
 		badge(each.state), h("code", each.generation_id),
-		h("span.more", each.next_poll_at
-			? [each.provider_state ?? "not seen yet", ", next look ", tick("in", each.next_poll_at)]
-			: why(each) ?? each.model),
+		h("span.more", why(each) ? h("span.why", why(each)) : each.next_poll_at
+			? [each.provider_state ?? "not seen yet", ", next look ", tick("in", each.next_poll_at)] : each.model),
+		h("span.more", each.webhook && [badge(each.webhook.state, plight(each.webhook)), " ", late(each.webhook)]),
 		h("span.when", tick("ago", each.finished_at ?? each.tracked_at))))
