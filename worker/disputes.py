@@ -61,8 +61,9 @@ def _what_next(tracker: Tracker) -> str:
         )
     elif tracker.terms.callback_url is not None:
         again = (
-            " To have its webhook sent there again, POST /v1/deliveries/{delivery_id}/replay; that"
-            " ID is in its `webhook`. For a URL that may change, track with an `endpoint`."
+            " To have its webhook sent again to where it was owed, POST"
+            " /v1/deliveries/{delivery_id}/replay; that ID is in its `webhook`. For a URL that may"
+            " change, track with an `endpoint`."
         )
     return f"It has {tracker.state}, so they stay as they are: GET {path} shows all of it.{again}"
 

@@ -28,7 +28,14 @@ def test_a_terminal_is_told_where_everything_is_and_how_to_stop(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = greeted(monkeypatch, capsys, LUMAAI_API_KEY="luma-secret")
-    for each in (f"{URL}\n", f"{URL}/docs\n", "/srv/dreamhook", "luma\n", "Ctrl-C"):
+    for each in (
+        f"dashboard  {URL}/\n",
+        f"{URL}/v1\n",
+        f"{URL}/docs\n",
+        "/srv/dreamhook",
+        "luma\n",
+        "Ctrl-C",
+    ):
         assert each in said
     assert "luma-secret" not in said
 

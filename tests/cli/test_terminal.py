@@ -141,6 +141,7 @@ def test_a_timeline_is_a_tree_with_the_attempts_below_their_event(
     entries = [
         {"at": "2026-01-01T00:00:00.000Z", "kind": "tracked"},
         *looks,
+        looks[0] | {"provider_state": "rendering", "looks": 9, "until": "2026-01-01T00:00:50.000Z"},
         {"at": "2026-01-01T00:00:59.000Z", "kind": "look", "error": "502 Bad Gateway"},
         {
             "at": "2026-01-01T00:01:00.000Z",
@@ -168,6 +169,7 @@ def test_a_timeline_is_a_tree_with_the_attempts_below_their_event(
         ID,
         "00:00:00      +0 ms  tracked",
         "00:00:01     +1.0 s  5 looks until 00:00:05: dreaming",
+        "00:00:01     +1.0 s  9 looks until 00:00:50: rendering",
         "00:00:59      +59 s  look: 502 Bad Gateway",
         "00:01:00      +60 s  generation.completed  evt_1",
         "pending  dlv_1  https://example.com/",

@@ -110,6 +110,18 @@ def test_the_board_shows_figures_troubles_ends_and_a_list(width: int) -> None:
     assert len(shown.splitlines()) == 30
 
 
+@pytest.mark.parametrize("width", [80, 120, 160])
+def test_an_id_is_not_cut(width: int) -> None:
+    name = "63c2c9b5-b143-4242-bb3f-f5ab57ba27c2"
+    ended = {
+        "type": "generation.failed",
+        "timestamp": "2026-01-01T00:09:50.000Z",
+        "data": {"generation_id": name, "failure_reason": "words " * 20},
+    }
+    row = {"account": "luma", "generation_id": name, "state": "tracking", "current_error": "e" * 99}
+    assert drawn(view(events=deque([ended]), rows=[row]), width).count(name) == 2
+
+
 def test_no_text_of_others_moves_the_cursor_or_is_markup() -> None:
     event = {"type": HOSTILE, "timestamp": "2026-01-01T00:09:50.000Z", "data": {"reason": HOSTILE}}
     shown = drawn(view(events=deque([event]), problem=HOSTILE))

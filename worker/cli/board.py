@@ -19,11 +19,12 @@ from worker.cli.words import age, duration, last_attempt, standing_of
 from worker.model import JsonObject
 
 KEPT_EVENTS = 200
-NARROW = 110
+NARROW = 150
 """On fewer columns the lists stand below each other."""
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN_TROUBLES = 4
+_ID = len("63c2c9b5-b143-4242-bb3f-f5ab57ba27c2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,17 +181,14 @@ def _troubles(troubles: Sequence[str]) -> Table:
 
 
 def _happened(events: Sequence[JsonObject], now: datetime) -> Table:
-    table = _rows()
+    rows = []
     for event in reversed(events):
         data = event.get("data") or {}
         about = data.get("generation_id") or data.get("endpoint") or ""
-        table.add_row(
-            Text(age(event.get("timestamp"), now), "dim", no_wrap=True),
-            _what(str(event.get("type"))),
-            _cut(about),
-            _cut(data.get("failure_reason") or data.get("reason") or ""),
-        )
-    return _titled("Just now", table)
+        why = data.get("failure_reason") or data.get("reason") or ""
+        what = _what(str(event.get("type")))
+        rows.append([_when(event.get("timestamp"), now), _cut(about), what, _cut(why)])
+    return _titled("Just now", rows)
 
 
 def _what(type_: str) -> Text:
@@ -200,35 +198,43 @@ def _what(type_: str) -> Text:
 
 
 def _listed(listing: Listing, rows: Sequence[JsonObject], now: datetime) -> Table:
-    table = _rows()
+    shown = []
     for row in rows:
         if listing.path == "trackers":
-            ids = (row.get("generation_id"), row.get("account"))
-            at, more = row.get("tracked_at"), standing_of(row)
+            at, more = row.get("tracked_at"), [standing_of(row), row.get("account")]
         else:
-            ids = (row.get("generation_id") or row.get("id"), row.get("url"))
-            at, more = row.get("created_at"), last_attempt(row.get("attempts") or ())
-        table.add_row(Text(age(at, now), "dim", no_wrap=True), *map(_cut, ids), _cut(more))
-    return _titled(listing.title, table)
+            attempts = last_attempt(row.get("attempts") or ())
+            at, more = row.get("created_at"), [attempts, row.get("url")]
+        about = row.get("generation_id") or row.get("id")
+        shown.append([_when(at, now), *map(_cut, (about, *more))])
+    return _titled(listing.title, shown)
 
 
-def _titled(title: str, table: Table) -> Table:
+def _titled(title: str, rows: Sequence[Sequence[Text]]) -> Table:
+    """Put a table under its title; what each row is about, an ID, is not cut."""
     outer = _grid(1)
     outer.add_row(Rule(title, align="left", style="bright_black"))
-    outer.add_row(table if table.row_count else Text("nothing", "dim"))
+    if not rows:
+        outer.add_row(Text("nothing", "dim"))
+        return outer
+    table = _grid(len(rows[0]))
+    table.expand = True
+    table.columns[0].min_width = len("119 s")
+    table.columns[1].min_width = min(_ID, max(row[1].cell_len for row in rows))
+    table.columns[-1].ratio = 1
+    for row in rows:
+        table.add_row(*row)
+    outer.add_row(table)
     return outer
+
+
+def _when(at: str | None, now: datetime) -> Text:
+    return Text(age(at, now), "dim", no_wrap=True)
 
 
 def _keys(view: View) -> Text:
     pause = "go on" if view.is_paused else "pause"
     return Text(f"q quit   p {pause}   Tab another list", "dim", no_wrap=True)
-
-
-def _rows() -> Table:
-    table = _grid(4)
-    table.columns[0].min_width = len("119 s")
-    table.columns[2].ratio = 1  # what it is about has the room that is left
-    return table
 
 
 def _grid(columns: int) -> Table:

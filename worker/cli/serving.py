@@ -46,7 +46,8 @@ def _greet(settings: Settings, url: str) -> None:
     embedded = f"embedded Redis, its data in {settings.data}"
     accounts = ", ".join(settings.accounts) or "none: set LUMAAI_API_KEY=… and start again"
     tables.say("Dreamhook is up; Ctrl-C stops it, and what is tracked stays.")
-    tables.say(f"  API        {url}")
+    tables.say(f"  dashboard  {url}/")
+    tables.say(f"  API        {url}/v1")
     tables.say(f"  reference  {url}/docs")
     tables.say(f"  accounts   {accounts}")
     tables.say(f"  state      {embedded if settings.redis_url is None else 'DREAMHOOK_REDIS_URL'}")

@@ -60,7 +60,7 @@ def tree_of(
     root = Node(str(tracker["generation_id"]), str(tracker["state"]))
     for what, group in groupby(told, _sameness):
         some = list(group)
-        if what[0] == "look" and len(some) > SHOWN_LOOKS:
+        if what[0] == "look" and (len(some) > SHOWN_LOOKS or any(map(_looks_of, some))):
             root.children.append(_looks(some, clock))
             continue
         root.children += (_entry(each, owed, replays, clock) for each in some)
@@ -99,8 +99,15 @@ def _sameness(entry: JsonObject) -> tuple[object, ...]:
 def _looks(looks: Sequence[JsonObject], clock: _Clock) -> Node:
     first, last = looks[0], looks[-1]
     text, style = _saw(first)
-    many = f"{len(looks)} looks until {clock.time(last['at'])}"
+    count = sum(_looks_of(each) or 1 for each in looks)
+    many = f"{count} looks until {clock.time(last.get('until') or last['at'])}"
     return Node(f"{clock(first['at'])}  {many}: {text}", style)
+
+
+def _looks_of(entry: JsonObject) -> int:
+    """Tell how many looks a line stands for; 0: it is one like any other."""
+    count: int = entry.get("looks") or 0
+    return count
 
 
 def _entry(

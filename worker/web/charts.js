@@ -1,4 +1,4 @@
-// Small drawings: the last hour, and how long generations take.
+// Drawings: the last hour, and how long generations take.
 
 import { h, icon, many, s, span } from "./dom.js"
 

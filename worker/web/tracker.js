@@ -46,7 +46,6 @@ export const late = ({ state, attempts, reason, next_attempt_at: next, ...last }
 
 function journey(tracker, isOver) {
 	const { state, tracked_at: began, finished_at: ended, webhook } = tracker
-	const isTold = tracker.endpoint || tracker.callback_url
 	return h("ol.journey",
 		stop("Tracked", "good", clock(began)),
 		isOver ? stop(many(tracker.polls, "look"), "good", `at ${tracker.provider}`)
@@ -54,15 +53,15 @@ function journey(tracker, isOver) {
 		isOver ? stop(state, moodOf(state), `after ${span(Date.parse(ended) - Date.parse(began))}`)
 			: stop("the end", "", "expires ", tick("in", tracker.deadline_at)),
 		webhook ? stop(`webhook ${webhook.state}`, plight(webhook), late(webhook) || many(webhook.attempts, "attempt"))
-			: stop("webhook", "", isTold ? "once it is over" : "nobody to tell"))
+			: stop("webhook", "", tracker.endpoint ?? tracker.callback_url ? "once it is over" : "nobody to tell"))
 }
 
 const stop = (title, mood, ...text) =>
 	h(mood ? `li.${mood}` : "li.ahead", mood ? icon(mood) : h("i"), h("b", title), h("span.more", text))
 
 function timeline(tracker, entries, deliveries) {
-	const steps = grouped(entries).map(({ entry, times }) =>
-		step(entry, times, deliveries.find((each) => each.id === entry.delivery_id)))
+	const steps = grouped(entries).map((each) =>
+		step(each, deliveries.find(({ id }) => id === each.entry.delivery_id)))
 	const next = (text, time) => time && h("li.ahead", h("time"), h("i"), h("div", text, tick("in", time)))
 	return h("ol.timeline", steps, next("Next look ", tracker.next_poll_at),
 		deliveries.map((each) => next("Next attempt ", each.next_attempt_at)))
@@ -72,15 +71,15 @@ function timeline(tracker, entries, deliveries) {
 function grouped(entries) {
 	const steps = []
 	for (const entry of entries) {
-		const last = steps.at(-1), time = Date.parse(entry.at)
+		const last = steps.at(-1), { looks = 1, until = entry.at } = entry
 		const same = last?.entry.kind === "look" && last.entry.provider_state === entry.provider_state
-		if (same && entry.kind === "look" && last.entry.error === entry.error) last.times.push(time)
-		else if (!same || entry.kind !== "change") steps.push({ entry, times: [time] })
+		if (same && entry.kind === "look" && last.entry.error === entry.error) Object.assign(last, { until, looks: last.looks + looks })
+		else if (!same || entry.kind !== "change") steps.push({ entry, looks, until })
 	}
 	return steps
 }
 
-function step(entry, times, delivery) {
+function step({ entry, looks, until }, delivery) {
 	const { kind, error, type = "" } = entry
 	const item = (mood, title, more, ...rest) =>
 		h(`li.${mood}`, { "data-key": [kind, entry.at, entry.delivery_id] }, h("time.more", clock(entry.at)), icon(mood),
@@ -88,8 +87,8 @@ function step(entry, times, delivery) {
 	const took = entry.duration_ms == null ? "" : ` in ${span(entry.duration_ms)}`
 	switch (kind) {
 		case "look":
-			return item(error ? "warn" : "busy", error ?? entry.provider_state, times.length > 1
-				? `${times.length} looks over ${span(times.at(-1) - times[0])}` : `seen${took}`)
+			return item(error ? "warn" : "busy", error ?? entry.provider_state, looks > 1
+				? `${looks} looks over ${span(Date.parse(until) - Date.parse(entry.at))}` : `seen${took}`)
 		case "event":
 			return item(moodOf(type.split(".")[1]), `Event ${type}`, entry.event_id)
 		case "attempt":
