@@ -97,10 +97,12 @@ def test_replicas_are_never_added_up() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_every_alert_has_a_runbook_in_the_documents(rule: dict[str, Any]) -> None:
+def test_every_alert_has_a_section_of_the_runbook_that_begins_with_it(rule: dict[str, Any]) -> None:
     path, _, anchor = rule["annotations"]["runbook"].partition("#")
-    headings = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE)
-    assert anchor in {each.lower().replace(" ", "-") for each in headings}
+    sections = re.split(r"^## ", (ROOT / path).read_text(), flags=re.MULTILINE)
+    named = {each.partition("\n")[0].lower().replace(" ", "-"): each for each in sections}
+    assert f"\n\n`{rule['alert']}`" in named[anchor]
+    assert {"**Look.**", "**Do.**"} <= set(re.findall(r"\*\*\w+\.\*\*", named[anchor]))
     assert rule["labels"]["severity"] in {"warning", "critical"}
 
 

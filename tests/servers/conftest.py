@@ -57,9 +57,13 @@ class Deployment:
         )
         self.world.create(generation_type="video", model="ray-2", request={}, script=script)
 
+    def end(self, name: str) -> None:
+        """Have a generation end now."""
+        self.world.finish(name, Outcome.COMPLETED)
+
     async def finish(self, api: httpx.AsyncClient, name: str) -> None:
         """Have a generation end now, and Dreamhook look."""
-        self.world.finish(name, Outcome.COMPLETED)
+        self.end(name)
         assert (await api.post(f"/v1/trackers/luma/{name}/poll")).is_success
 
     @asynccontextmanager
@@ -88,6 +92,15 @@ class Deployment:
 
             await eventually(answers)
             yield client
+
+    async def ended(self, command: str, redis_url: str, **more: str) -> bytes:
+        """Run a command that ends by itself; gives all that it has said."""
+        log = self.folder / f"{len([*self.folder.iterdir()])}-{command}-{id(more)}.log"
+        async with dreamhook(
+            command, {**self.env, **more, "DREAMHOOK_REDIS_URL": redis_url}, log
+        ) as p:
+            await p.wait()
+        return log.read_bytes()
 
     @property
     def log(self) -> Path:
