@@ -33,7 +33,7 @@ PERMANENT = (
 )
 """Keys that may have no time to live: docs/architecture.md says when what is in them ends."""
 
-SETTLE_S = 5.0
+SETTLE_S = 10.0
 """So long after its answer an attempt has been settled, if nobody was disturbed."""
 
 ATTEMPT_S = 14.0

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,7 @@ class Stage:
     redis_url: str
     receipts: list[Receipt]
     deeds: list[Deed] = field(default_factory=list)
+    locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     def workers(self) -> list[Actor]:
         """Give the workers."""
@@ -215,14 +217,15 @@ async def _open(stage: Stage, size: Size) -> None:
 async def do(stage: Stage, deed: Deed) -> None:
     """Do one deed in its time, and undo it when its time is over; note when that truly was."""
     clock = stage.cast.clock
-    began = clock()
-    await _begin(stage, deed)
-    try:
-        await asyncio.sleep(deed.lasts_s)
-    finally:
-        await _undo(stage, deed)
-        lasted_s = round(clock() - began, 2)
-        stage.deeds.append(replace(deed, at=round(began, 2), lasts_s=lasted_s))
+    async with stage.locks[deed.whom]:  # on a busy machine the deed before may not be over
+        began = clock()
+        await _begin(stage, deed)
+        try:
+            await asyncio.sleep(deed.lasts_s)
+        finally:
+            await _undo(stage, deed)
+            lasted_s = round(clock() - began, 2)
+            stage.deeds.append(replace(deed, at=round(began, 2), lasts_s=lasted_s))
 
 
 async def _begin(stage: Stage, deed: Deed) -> None:

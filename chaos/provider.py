@@ -23,7 +23,10 @@ class Provider:
 
     def __init__(self, port: int) -> None:
         self._http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60
+            base_url=f"http://127.0.0.1:{port}",
+            trust_env=False,
+            timeout=60,
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
         self._places = asyncio.Semaphore(AT_ONCE)
 

@@ -175,7 +175,7 @@ AGAIN = replace(TAKEN, at=35.0, answered_at=35.1)
 
 
 def test_a_duplicate_without_a_reason_is_detected() -> None:
-    far = Deed(20.0, 5.0, Kind.KILL, "worker-1")
+    far = Deed(25.0, 5.0, Kind.KILL, "worker-1")
 
     assert found(replace(WELL, receipts=[TAKEN, AGAIN])) == [("duplicate", "evt_1")]
     assert found(replace(WELL, receipts=[TAKEN, AGAIN], deeds=[far])) == [("duplicate", "evt_1")]
