@@ -62,8 +62,10 @@ class Actor:
         return self.process.pid
 
     def start(self) -> None:
-        """Start it."""
+        """Start it, unless it runs."""
         self.is_wanted = True
+        if self.process is not None and self.process.poll() is None:
+            return
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
