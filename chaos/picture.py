@@ -52,7 +52,7 @@ def _panel(
         _text(LEFT, top + 12, title),
         f'<path class="axis" d="M{LEFT} {foot - PANEL}V{foot}H{WIDTH - RIGHT}"/>',
         _text(LEFT - 6, foot, "0", anchor="end"),
-        _text(LEFT - 6, foot - PANEL + 10, f"{most:,.3g}", anchor="end"),
+        _text(LEFT - 6, foot - PANEL + 10, _number(most), anchor="end"),
     ]
     for n, (name, values) in enumerate(lines.items()):
         colour = f"c{names.index(name) % COLOURS}"
@@ -62,9 +62,13 @@ def _panel(
             for minute, value in zip(minutes, values, strict=True)
         )
         parts.append(f'<path class="{colour}" d="M{"L".join(places)}"/>')
-        label = f"{name} {values[-1]:,.3g}"
+        label = f"{name} {_number(values[-1])}"
         parts.append(_text(WIDTH - RIGHT + 8, foot - PANEL + 12 + 15 * n, label, kind=colour))
     return parts
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", kind: str = "") -> str:
