@@ -14,6 +14,7 @@ from worker.listing import (
     Listing,
     Page,
     Reconciled,
+    Unread,
     Wanted,
     Window,
     choose,
@@ -94,6 +95,13 @@ def test_a_generation_that_was_not_expected_is_seen_too() -> None:
 def test_absence_means_a_single_look_and_nothing_else(rows: tuple[tuple[str, Seen] | None]) -> None:
     result = told(page(*rows), "a")
     assert (dict(result.seen), result.absent) == ({}, ("a",))
+
+
+def test_rows_that_nobody_asked_for_tell_where_they_stand_and_nothing_else() -> None:
+    rows = [(each, Unread(NOW - n * 1000)) for n, each in enumerate(IDS[:30])]
+    result = told(Page(0, PAGE, tuple(rows)))
+    assert result.seen == {}
+    assert result.listing.ranks == learned(IDS[:30]).ranks
 
 
 @pytest.mark.parametrize("rows", [[QUEUED, COMPLETED], [COMPLETED, QUEUED], [COMPLETED, row()]])

@@ -31,7 +31,7 @@ REFRESH_S = 1.0
 
 READ_AT_ONCE = 1000
 
-LEARNED_AT_ONCE = 50
+LEARNED_AT_ONCE = 20
 """Of more ends than this at a time the newest are learned from: the others would tell the same."""
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -66,12 +66,22 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A row that nobody asked for: it tells where it stands in the list, and that is all."""
+
+    created_at: Instant | None
+
+
+Row: TypeAlias = tuple[str, Seen | Same | Unread]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """What the provider gave for a page: its rows from rank `offset` on, None if unreadable."""
 
     offset: int
     limit: int
-    rows: tuple[tuple[str, Seen | Same] | None, ...]
+    rows: tuple[Row | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +197,7 @@ def reconcile(
         now: the instant of the answer, in ms.
     """
     rows = _by_spelling(page)
-    found = {each: rows[_spelled(each)] for each in known if _spelled(each) in rows}
+    found = {each: rows[spelled(each)] for each in known if spelled(each) in rows}
     stale = any(isinstance(it, Seen) and it.queued and known[each] for each, it in found.items())
     seen = {
         each: row
@@ -219,13 +229,15 @@ def _by_spelling(page: Page) -> dict[str, Seen | Same]:
     """Index a page's rows. Of an ID that comes twice an end counts, else what comes first."""
     rows: dict[str, Seen | Same] = {}
     for generation_id, seen in filter(None, page.rows):
-        spelled = _spelled(generation_id)
-        if spelled not in rows or rows[spelled].progress is Progress.RUNNING is not seen.progress:
-            rows[spelled] = seen
+        if isinstance(seen, Unread):
+            continue
+        name = spelled(generation_id)
+        if name not in rows or rows[name].progress is Progress.RUNNING is not seen.progress:
+            rows[name] = seen
     return rows
 
 
-def _spelled(generation_id: str) -> str:
+def spelled(generation_id: str) -> str:
     """Spell UUIDs in one way, since providers do not care how they are written."""
     digits = generation_id.replace("-", "")
     return digits.casefold() if len(digits) == _UUID_DIGITS else generation_id

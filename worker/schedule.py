@@ -106,6 +106,8 @@ class Sighting:
             return False
         if self.running is None and kind.queue is not None:
             return kind.queue.at(self.last)[0] <= OUTLIVED
+        if kind.run.at(self.last - self.queued)[0] > OUTLIVED:
+            return False  # more are alive still of those that began later
         starts = self.starts(kind.queue)
         alive = sum(kind.run.at(self.last - start)[0] for start in starts)
         return alive <= OUTLIVED * len(starts)

@@ -10,8 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.providers.conftest import GENERATION, Say, client, http, says, serving
-from worker.listing import Page
-from worker.model import Account, Answer, Missing, Progress, Refused, Throttled, Trouble
+from worker.listing import Page, Unread
+from worker.model import (
+    Account,
+    Answer,
+    Missing,
+    Progress,
+    Refused,
+    Same,
+    Seen,
+    Throttled,
+    Trouble,
+)
 from worker.providers.client import ProviderClient
 from worker.providers.reading import MAX_ROWS
 from worker.providers.spec import load
@@ -44,6 +54,30 @@ async def test_a_page_is_read_in_its_order() -> None:
         ("g2", Progress.FAILED),
     ]
     assert server.requests[0].startswith(b"GET /v1/generations?limit=50&offset=100 ")
+
+
+async def test_of_rows_that_nobody_asked_for_only_their_place_is_read() -> None:
+    asked, other = "D290F1EE-6C54-4B01-90E6-D701748F0851", {**GENERATION, "id": "g2"}
+    page = {"generations": [{**GENERATION, "id": asked.lower().replace("-", "")}, other]}
+    async with serving(says(page)) as server, client(server.base_url) as it:
+        answer = await it.list_generations(limit=50, offset=0, marks={asked: None})
+    assert isinstance(answer, Page)
+    (_, ours), (name, theirs) = filter(None, answer.rows)
+    assert isinstance(ours, Seen)
+    assert (name, theirs) == ("g2", Unread(ours.created_at))
+
+
+async def test_a_row_that_shows_the_same_as_a_look_before_is_the_same() -> None:
+    async with serving(says(GENERATION)) as server, client(server.base_url) as it:
+        seen = await it.get_generation("g1")
+    assert isinstance(seen, Seen)
+    async with (
+        serving(says({"generations": [GENERATION]})) as server,
+        client(server.base_url) as it,
+    ):
+        answer = await it.list_generations(limit=50, offset=0, marks={"g1": seen.mark})
+    assert isinstance(answer, Page)
+    assert answer.rows == (("g1", Same(seen.created_at)),)
 
 
 async def test_rows_carry_the_time_of_the_answer() -> None:

@@ -120,7 +120,8 @@ class ProviderClient:
     ) -> Page | Refusal:
         """Look at one page of the account's generations: `limit` rows from rank `offset` on.
 
-        `marks` are what looks have shown before of those that ran then, by ID.
+        With `marks` the rows of those IDs alone are read, each with what a look has shown before
+        if it ran then.
 
         The provider decides how many rows come, in which order, and how old they are. If it has no
         list call the answer is `Missing`, without a request.
@@ -137,7 +138,7 @@ class ProviderClient:
             call.rows,
             reply.value,
             answered_at=reply.answered_at,
-            marks=marks or {},
+            marks=marks,
         )
         return rows if isinstance(rows, Trouble) else Page(offset, limit, rows)
 

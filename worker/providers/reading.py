@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any
 
 import jmespath
 import orjson
 from jmespath.exceptions import JMESPathError
 
+from worker.listing import Row, Unread, spelled
 from worker.model import JsonObject, Missing, Progress, Same, Seen, Trouble
 from worker.providers.spec import Provider
 
@@ -32,9 +33,6 @@ MAX_GENERATION_BYTES = 64 * 1024
 MAX_GENERATION_DEPTH = 64
 MAX_ROWS = 500
 
-Row: TypeAlias = tuple[str, Seen | Same]
-
-_NONE: Mapping[str, str | None] = {}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MS = 100_000_000_000  # as seconds this is the year 5138, as milliseconds 1973
 _LAST_MS = 4_000_000_000_000
@@ -130,11 +128,12 @@ def read_rows(
     body: Any,
     *,
     answered_at: int | None = None,
-    marks: Mapping[str, str | None] = _NONE,
+    marks: Mapping[str, str | None] | None = None,
 ) -> tuple[Row | None, ...] | Trouble:
     """Read the rows of a page, in page order; `rows_at` is the expression that finds them.
 
-    `marks` are those of generations that were seen running, by their IDs.
+    With `marks`, by ID, those generations alone are read, and of the others when they were created:
+    each with its mark if it was seen running. Without, all are.
 
     A row that cannot be read is None: its place counts, and that it is not there means nothing.
     Rows beyond `MAX_ROWS` are left out.
@@ -142,16 +141,21 @@ def read_rows(
     rows = find(rows_at, body)
     if not isinstance(rows, list):
         return Trouble("the answer has no list of generations")
-    return tuple(_row(provider, row, answered_at, marks) for row in islice(rows, MAX_ROWS))
+    wanted = None if marks is None else {spelled(name): mark for name, mark in marks.items()}
+    return tuple(_row(provider, row, answered_at, wanted) for row in islice(rows, MAX_ROWS))
 
 
 def _row(
-    provider: Provider, body: Any, answered_at: int | None, marks: Mapping[str, str | None]
+    provider: Provider, body: Any, answered_at: int | None, wanted: Mapping[str, str | None] | None
 ) -> Row | None:
     found = read_id(provider, body)
-    mark = marks.get(found) if found else None
+    if found is None:
+        return None
+    if wanted is not None and spelled(found) not in wanted:
+        return found, Unread(_instant(find(provider.read.created_at, body)))
+    mark = None if wanted is None else wanted[spelled(found)]
     seen = read_again(provider, body, mark, answered_at=answered_at)
-    return (found, seen) if found and isinstance(seen, Seen | Same) else None
+    return (found, seen) if isinstance(seen, Seen | Same) else None
 
 
 def read_id(provider: Provider, body: Any) -> str | None:
