@@ -112,7 +112,7 @@ async function askForKey() {
 	if (dialog.open) return
 	const typed = h("input", { type: "password", required: true, autocomplete: "off", "aria-label": "Key" })
 	const text = [sessionStorage.pass && "That key is not known. ",
-		"One of DREAMHOOK_API_KEYS, or of DREAMHOOK_READ_KEYS to look only. It is kept until this tab is closed."]
+		"One of DREAMHOOK_API_KEYS, or DREAMHOOK_READ_KEYS to look only. Kept until this tab is closed."]
 	sessionStorage.pass = await ask("Which key?", text, "Open", typed, "")
 	await open()
 	awake()

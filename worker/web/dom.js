@@ -104,7 +104,7 @@ export function clock(time) {
 
 const whole = (ms) => (ms < 1000 ? "0 s" : span(Math.floor(ms / 1000) * 1000))
 const TICKS = {
-	ago: (ms) => `${whole(ms)} ago`,
+	ago: (ms) => `${whole(ms).match(/\d+ \w+/)} ago`,
 	in: (ms) => (ms > -900 ? "now" : `in ${whole(999 - ms)}`),
 	for: whole,
 }

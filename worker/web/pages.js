@@ -54,7 +54,7 @@ function troubles(accounts, endpoints) {
 			reason, [detail, until && [", looks again ", tick("in", until)]])),
 		...endpoints.items.map(({ name, url, enabled, reason, failed_with: failed, since }) =>
 			row(enabled ? "warn" : "bad", asking("#/deliveries", { endpoint: name }), url, enabled && failed || reason,
-				[enabled ? "failing for " : "off for ", tick("for", since), `, endpoint ${name}`],
+				[enabled ? "failing for " : "off for ", tick("for", since), `, ${name}`],
 				!enabled && button("Enable", "enable", { name }))),
 	]
 	return found.length > 0 && h("section.card.troubles", h("ul", found),
@@ -88,7 +88,7 @@ function delivered(each) {
 			h("span.when", tick("ago", each.created_at))),
 		h("div.inside",
 			h("p.more", `${each.type} to ${each.url}, ${id}`),
-			generation && h("p", link(page("trackers", each.account, generation), `Generation ${generation}`)),
+			generation && h("p", link(page("trackers", each.account, generation), "Its generation")),
 			h("ol", attempts.map((made) =>
 				h("li", badge(outcome(made), triedMood(made)), ` in ${span(made.duration_ms)}, `, tick("ago", made.at), tracker.answer(made)))),
 			tracker.replay(each))))

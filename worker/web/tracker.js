@@ -22,7 +22,7 @@ export function draw({ tracker, entries, deliveries }, { shown }) {
 		h("p.acts",
 			!isOver && [button("Look now", "post", { path: `${path}/poll` }, "go"), button("Cancel tracking", "cancel", { path })],
 			tracker.state === "completed" && button("Get fresh URLs", "fresh", { path }),
-			webhook && replay({ ...webhook, id: webhook.delivery_id }, " the webhook")),
+			webhook && replay({ ...webhook, id: webhook.delivery_id })),
 		journey(tracker, isOver),
 		h("div.columns",
 			h("section", h("h2", "What happened"), timeline(tracker, entries, deliveries)),
@@ -36,7 +36,7 @@ const webUrl = (text) => /^https?:/i.test(text) && URL.canParse(text) && new URL
 const json = (value) => JSON.stringify(value, null, 1)
 const why = ({ failure_reason: failure, reason, current_error: error }) => failure ?? {
 	deadline: "Its deadline came before its end.",
-	not_found: "The provider says that there is no such generation.",
+	not_found: "The provider knows no such generation.",
 }[reason] ?? error
 
 // How a webhook stands, why it has not arrived, and when it is tried again.
@@ -102,8 +102,8 @@ function step({ entry, looks, until }, delivery) {
 export const answer = (attempt) =>
 	attempt?.response && h("details", h("summary", "Its answer"), h("pre", attempt.response))
 
-export const replay = ({ id, state }, what = "") => state !== "discarded" && button(
-	state === "pending" ? `Send${what} now` : `Replay${what}`, "post", { path: `${api("deliveries", id)}/replay` })
+export const replay = ({ id, state }) => state !== "discarded" && button(
+	state === "pending" ? "Send the webhook now" : "Replay the webhook", "post", { path: `${api("deliveries", id)}/replay` })
 
 function result(tracker, shown) {
 	const assets = Object.entries(tracker.assets)
