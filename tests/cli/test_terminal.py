@@ -159,7 +159,7 @@ def test_a_timeline_is_a_tree_with_the_attempts_below_their_event(
         "state": "pending",
         "url": "https://example.com/",
         "created_at": "2026-01-01T00:01:00.000Z",
-        "attempts": [answer | {"response": "\x1b[2J[red]"}],
+        "attempts": [answer | {"response": "\x1b[2J[red]\n"}],
     }
     answer_get(api, entries, [delivery])
 

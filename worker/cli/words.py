@@ -111,7 +111,7 @@ def attempt_in_words(attempt: Mapping[str, Any]) -> tuple[str, str]:
     if attempt.get("duration_ms") is not None:
         text += f" in {duration(attempt['duration_ms'] / 1000)}"
     if attempt.get("response"):
-        text += f": {attempt['response']}"
+        text += f": {str(attempt['response']).strip()}"
     return text, "delivered" if taken else "failed"
 
 
