@@ -54,8 +54,20 @@ FLOORS: dict[int, set[str]] = {
         "wiring",
         "checkup",
         "glances",
+        "accounts",
+        "standalone",
     },
-    3: {"api", "cli", "client", "demo", "hosting", "listener", "running", "simulator"},
+    3: {
+        "api",
+        "cli",
+        "client",
+        "demo",
+        "hosting",
+        "listener",
+        "mcp_server",
+        "running",
+        "simulator",
+    },
 }
 
 FACES_NEVER_TOUCH = {"store", "egress", "providers", "embedded"}
@@ -65,6 +77,8 @@ OUTSIDE_WORLDS = {
     "arq": {"jobs", "wiring"},
     "httpx": {"providers", "client", "cli", "demo"},
     "h11": {"egress"},
+    "mcp": {"mcp_server"},
+    "mcp_types": {"mcp_server"},
     "prometheus_client": {"api"},
     "structlog": {"telemetry", "jobs", "running"},
 }

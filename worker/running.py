@@ -8,11 +8,19 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
+from importlib.util import find_spec
 from typing import Any
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from worker.api import create_app
 from worker.config import Settings
@@ -144,14 +152,24 @@ async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Even
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
     )
     server = Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[port]))
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    stop.set()
-    deployment.service.close()  # or else whoever waits or listens would hold the server up
-    await deployment.stream.close()
+    async with _agents(app):
+        serving = asyncio.create_task(server.serve(sockets=[port]))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        stop.set()
+        deployment.service.close()  # or else whoever waits or listens would hold the server up
+        await deployment.stream.close()
     await serving
+
+
+def _agents(app: FastAPI) -> AbstractAsyncContextManager[None]:
+    """Serve agents too, at `/mcp`, if what it takes is installed."""
+    if find_spec("mcp") is None:
+        return nullcontext()
+    from worker.mcp_server.mounting import mounted  # noqa: PLC0415 - it is an extra
+
+    return mounted(app)
 
 
 async def _work(deployment: Deployment, stop: asyncio.Event) -> None:

@@ -11,21 +11,17 @@ from dataclasses import dataclass
 from arq.connections import ArqRedis
 
 from worker import signing, telemetry
+from worker.accounts import configured, prior_of
 from worker.config import Settings
 from worker.courier import Courier
 from worker.deliveries import Deliveries
-from worker.durations import typical
 from worker.egress import Egress
 from worker.endpoints import Endpoints
-from worker.errors import ConfigurationError
 from worker.glances import Glances
 from worker.jobs import Starter, Worker, create_worker
 from worker.learner import Learner
-from worker.learning import QUEUE_PRIOR, Prior
-from worker.model import Account
 from worker.poller import Poller
 from worker.providers.client import ProviderClient
-from worker.providers.spec import Provider, load
 from worker.reconciling import Reconciling
 from worker.service import Service
 from worker.status import Status
@@ -89,7 +85,7 @@ async def opened(settings: Settings, *, lease_s: float = LEASE_S) -> AsyncIterat
     Raises:
         ConfigurationError: something in the settings cannot work; says what to change.
     """
-    accounts, providers = _accounts(settings)
+    accounts, providers = configured(settings)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connected(settings))
         store = Store(
@@ -107,7 +103,7 @@ async def opened(settings: Settings, *, lease_s: float = LEASE_S) -> AsyncIterat
         egress = Egress(settings.allow_private)
         stack.push_async_callback(egress.aclose)
         start = Starter(redis, store, settings.prefix)
-        learner = Learner(store, {name: _prior(providers[name]) for name in accounts})
+        learner = Learner(store, {name: prior_of(providers[name]) for name in accounts})
         poller = Poller(store, accounts, clients, start, learner)
         secret = await _secret(settings, store)
         deadlines = {name: providers[name].deadline_s for name in accounts}
@@ -150,35 +146,6 @@ async def opened(settings: Settings, *, lease_s: float = LEASE_S) -> AsyncIterat
             redis=redis,
             secret=secret,
         )
-
-
-def _accounts(settings: Settings) -> tuple[dict[str, Account], dict[str, Provider]]:
-    """Complete the configured accounts with what their providers say."""
-    accounts: dict[str, Account] = {}
-    providers: dict[str, Provider] = {}
-    for name, configured in settings.accounts.items():
-        try:
-            providers[name] = provider = load(configured.provider, settings.providers)
-        except ConfigurationError as error:
-            raise ConfigurationError(f"DREAMHOOK_ACCOUNTS, {name}: {error}") from error
-        accounts[name] = Account(
-            name=name,
-            provider=configured.provider,
-            api_key=configured.api_key.get_secret_value(),
-            base_url=configured.base_url or provider.base_url,
-            polls_per_second=configured.polls_per_second or provider.polls_per_second,
-            poll_patience=configured.poll_patience or settings.poll_patience,
-        )
-    return accounts, providers
-
-
-def _prior(provider: Provider) -> Prior:
-    """Draw what a provider's data says of how long its generations take."""
-    durations = provider.durations.items()
-    return Prior(
-        run={model: typical(each.median_s, each.sigma) for model, each in durations},
-        queue=QUEUE_PRIOR if provider.states.queued else None,
-    )
 
 
 async def _secret(settings: Settings, store: Store) -> str:

@@ -16,7 +16,7 @@ from tests.cli.conftest import COMMAND
 from worker.cli.app import app
 from worker.cli.examples import EXAMPLES
 
-WITHOUT = {"up", "serve", "work", "secret", "provider"}
+WITHOUT = {"up", "serve", "work", "mcp", "secret", "provider"}
 
 
 def commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -26,12 +26,15 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"} | dashb
 HINTS = "/v1/hints/"
 """POSTs below it need no key: the token in their address is one."""
 
+MCP_PATH = "/mcp"
+"""Where agents' tools are mounted: what their tools ask of the API passes this gate again."""
+
 READ_ONLY = "read_only"
 """Set in `request.state` for those who came with a read-only key."""
 
 _SAFE_METHODS = {"GET", "HEAD"}
 _LENGTH_DIGITS = 20
-_STOPPING = Problem(503, "The server is stopping. Ask again.", headers={"Retry-After": "1"})
+STOPPING = Problem(503, "The server is stopping. Ask again.", headers={"Retry-After": "1"})
 _WRONG_KEY = "This key is not known; send one of DREAMHOOK_API_KEYS or DREAMHOOK_READ_KEYS."
 _TOO_LARGE = Problem(413, f"The body is over {MAX_BODY_BYTES} bytes; send less in one request.")
 
@@ -82,7 +85,7 @@ class Gate:
         except asyncio.CancelledError:
             # The server stops, and has waited as long as it would: whoever waits may ask again.
             if not answer.has_begun:
-                await _STOPPING.response()(scope, receive, answer)
+                await STOPPING.response()(scope, receive, answer)
             raise
         except Exception as error:
             if answer.has_begun:
@@ -102,7 +105,7 @@ class Gate:
         if not may_read:
             return _no_key(is_wrong=bool(key))
         scope.setdefault("state", {})[READ_ONLY] = True
-        if scope["method"] not in _SAFE_METHODS:
+        if scope["method"] not in _SAFE_METHODS and scope["path"] != MCP_PATH:
             return Problem(403, "This key may only read. Use one of DREAMHOOK_API_KEYS.")
         return None
 

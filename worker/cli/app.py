@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from worker.cli import deployment, provider, user, webhooks
+from worker.cli import agents, deployment, provider, user, webhooks
 from worker.cli.examples import EXAMPLES
 from worker.cli.process import Exit, complain
 from worker.errors import DreamhookError, InvalidInputError
@@ -29,6 +29,7 @@ endpoints = typer.Typer(invoke_without_command=True)
 _COMMANDS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Run it": (deployment.demo, deployment.up, deployment.serve, deployment.work),
     "Track generations": (user.track, user.get, user.wait, user.list_, user.cancel),
+    "Give agents tools": (agents.mcp,),
     "See to webhooks": (webhooks.deliveries, webhooks.replay),
     "Look after it": (
         user.top,

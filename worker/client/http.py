@@ -17,6 +17,11 @@ from worker.model import JsonObject
 ANSWER_S = 30.0
 """How long the API may take to answer, beyond the time it was asked to wait."""
 
+_BEFORE_IT_WAS_SENT = (
+    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError),
+    *(httpx.InvalidURL, httpx.UnsupportedProtocol),
+)
+
 _AWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 
 
@@ -28,9 +33,18 @@ class ApiError(DreamhookError):
         title: What kind of problem it is.
         detail: What is wrong this time and what to do; may be empty.
         field: The field that cannot be used, if it is about one.
+        retry_after_s: In how many seconds it is worth asking again, if the API says.
     """
 
-    def __init__(self, status: int, title: str, detail: str = "", field: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str = "",
+        field: str | None = None,
+        *,
+        retry_after_s: float | None = None,
+    ) -> None:
         text = detail or title
         if field and not text.startswith(field):
             text = f"{field}: {text}"
@@ -39,10 +53,15 @@ class ApiError(DreamhookError):
         self.title = title
         self.detail = detail
         self.field = field
+        self.retry_after_s = retry_after_s
 
 
 class UnreachableError(UnavailableError):
-    """No answer came from where the API should be."""
+    """No answer came from where the API should be; `was_sent`: yet it may have been asked."""
+
+    def __init__(self, message: str, *, was_sent: bool = True) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
 
 
 class Http:
@@ -58,19 +77,8 @@ class Http:
 
     def __init__(self, url: str, key: str | None) -> None:
         self.url = url.rstrip("/")
-        try:
-            self._http = httpx.Client(
-                headers={"Authorization": f"Bearer {key}"} if key else {},
-                timeout=ANSWER_S,
-                # A proxy that the environment names for the world cannot reach this machine.
-                trust_env=not is_loopback(httpx.URL(self.url).host),
-            )
-        except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-            # Not the error's own text: a proxy URL may hold a password.
-            raise ConfigurationError(
-                "DREAMHOOK_URL or the environment's proxy or certificate settings cannot be used;"
-                f" check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY ({type(error).__name__})."
-            ) from error
+        with usable_environment():
+            self._http = httpx.Client(**settings_of(self.url, key))
 
     def close(self) -> None:
         """Close the connections."""
@@ -80,21 +88,15 @@ class Http:
 
     def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Get a whole answer that is a success."""
-        with self._errors():
+        with reaching(self.url):
             response = self._http.request(method, self.url + path, **request)
-        return self._accepted(response)
+        return accepted(self.url, response)
 
     def object(
         self, method: str, path: str, *, list_name: str | None = None, **request: Any
     ) -> JsonObject:
         """Get a JSON object; if `list_name` is given, one with a list of that name."""
-        response = self.ask(method, path, **request)
-        value = _json(response)
-        if not isinstance(value, dict):
-            raise self._stranger(response)
-        if list_name is not None and not isinstance(value.get(list_name), list):
-            raise self._stranger(response)
-        return value
+        return object_of(self.url, self.ask(method, path, **request), list_name)
 
     def items(self, path: str) -> list[JsonObject]:
         """Get a list that comes whole."""
@@ -115,42 +117,81 @@ class Http:
     @contextmanager
     def stream(self, path: str, media_type: str, **request: Any) -> Iterator[Iterator[bytes]]:
         """Open an answer of this media type that comes bit by bit, for as long as it lasts."""
-        with self._errors(), self._http.stream("GET", self.url + path, **request) as response:
+        with reaching(self.url), self._http.stream("GET", self.url + path, **request) as response:
             if not response.is_success:
                 response.read()
-            self._accepted(response)
+            accepted(self.url, response)
             if response.headers.get("content-type", "").partition(";")[0] != media_type:
-                raise self._stranger(response)
+                raise stranger(self.url, response)
             yield response.iter_bytes()
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise UnreachableError(
-                f"Cannot reach Dreamhook at {self.url} ({_in_words(error)})."
-                " Is `dreamhook up` running? Elsewhere, or with DREAMHOOK_PORT: set DREAMHOOK_URL=…"
-            ) from error
 
-    def _accepted(self, response: httpx.Response) -> httpx.Response:
-        if response.is_success:
-            return response
-        problem = _json(response)
-        if isinstance(problem, dict) and "title" in problem:
-            raise _refusal(response.status_code, problem)
-        raise self._stranger(response)
+def accepted(url: str, response: httpx.Response) -> httpx.Response:
+    """Let a success pass; whatever else was read of the answer becomes an `ApiError`."""
+    if response.is_success:
+        return response
+    problem = _json(response)
+    if isinstance(problem, dict) and "title" in problem:
+        raise _refusal(response, problem)
+    raise stranger(url, response)
 
-    def _stranger(self, response: httpx.Response) -> ApiError:
-        """Say that this is not the API: another server, a proxy's page, a redirect."""
-        status, kind = response.status_code, response.headers.get("content-type", "no content type")
-        if response.is_redirect:
-            kind = f"a redirect to {response.headers.get('location', 'nowhere')}"
-        return ApiError(
-            status,
-            "Not Dreamhook",
-            f"{self.url} is not Dreamhook's API ({kind}). Check DREAMHOOK_URL and DREAMHOOK_PORT.",
-        )
+
+def object_of(url: str, response: httpx.Response, list_name: str | None = None) -> JsonObject:
+    """Read a JSON object; if `list_name` is given, one with a list of that name."""
+    value = _json(response)
+    if not isinstance(value, dict):
+        raise stranger(url, response)
+    if list_name is not None and not isinstance(value.get(list_name), list):
+        raise stranger(url, response)
+    return value
+
+
+def stranger(url: str, response: httpx.Response) -> ApiError:
+    """Say that this is not the API: another server, a proxy's page, a redirect."""
+    status, kind = response.status_code, response.headers.get("content-type", "no content type")
+    if response.is_redirect:
+        kind = f"a redirect to {response.headers.get('location', 'nowhere')}"
+    return ApiError(
+        status,
+        "Not Dreamhook",
+        f"{url} is not Dreamhook's API ({kind}). Check DREAMHOOK_URL and DREAMHOOK_PORT.",
+    )
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Make an `UnreachableError` of what goes wrong before there is an answer."""
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        raise UnreachableError(
+            f"Cannot reach Dreamhook at {url} ({_in_words(error)})."
+            " Is `dreamhook up` running? Elsewhere, or with DREAMHOOK_PORT: set DREAMHOOK_URL=…",
+            was_sent=not isinstance(error, _BEFORE_IT_WAS_SENT),
+        ) from error
+
+
+@contextmanager
+def usable_environment() -> Iterator[None]:
+    """Make a `ConfigurationError` of proxy or certificate settings that cannot be used."""
+    try:
+        yield
+    except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        # Not the error's own text: a proxy URL may hold a password.
+        raise ConfigurationError(
+            "DREAMHOOK_URL or the environment's proxy or certificate settings cannot be used;"
+            f" check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY ({type(error).__name__})."
+        ) from error
+
+
+def settings_of(url: str, key: str | None) -> dict[str, Any]:
+    """Tell what an httpx client of this API is to be made with."""
+    return {
+        "headers": {"Authorization": f"Bearer {key}"} if key else {},
+        "timeout": ANSWER_S,
+        # A proxy that the environment names for the world cannot reach this machine.
+        "trust_env": not is_loopback(httpx.URL(url).host),
+    }
 
 
 def segment(field: str, name: str) -> str:
@@ -158,6 +199,16 @@ def segment(field: str, name: str) -> str:
     if not name or "/" in name:
         raise InvalidInputError(field, f"must not be empty or contain a slash; this is {name!r}")
     return quote(name, safe="", errors="replace") if name.strip(".") else name.replace(".", "%2E")
+
+
+def tracker_path(account: str, generation_id: str) -> str:
+    """Tell where a tracker is."""
+    return f"/v1/trackers/{segment('account', account)}/{segment('ID', generation_id)}"
+
+
+def delivery_path(delivery_id: str) -> str:
+    """Tell where a delivery is."""
+    return f"/v1/deliveries/{segment('ID', delivery_id)}"
 
 
 def is_away(error: UnreachableError | ApiError) -> bool:
@@ -172,13 +223,14 @@ def _json(response: httpx.Response) -> Any:
         return None
 
 
-def _refusal(status: int, problem: JsonObject) -> ApiError:
-    field = problem.get("field")
+def _refusal(response: httpx.Response, problem: JsonObject) -> ApiError:
+    field, after = problem.get("field"), response.headers.get("retry-after", "")
     return ApiError(
-        status,
+        response.status_code,
         str(problem["title"]),
         str(problem.get("detail") or ""),
         None if field is None else str(field),
+        retry_after_s=float(after) if after.isdecimal() else None,
     )
 
 

@@ -14,8 +14,10 @@ from worker.client.http import (
     ApiError,
     Http,
     UnreachableError,
+    delivery_path,
     is_away,
     segment,
+    tracker_path,
 )
 from worker.model import JsonObject, State
 
@@ -82,7 +84,7 @@ class Client:
         Returns:
             The tracker.
         """
-        return self._http.object("PUT", _tracker_path(account, generation_id), json=terms)
+        return self._http.object("PUT", tracker_path(account, generation_id), json=terms)
 
     def submit(
         self, account: str, request: JsonObject, *, key: str | None = None, **terms: Any
@@ -122,7 +124,7 @@ class Client:
         params = {"wait": f"{wait:g}"} if wait else {}
         return self._http.object(
             "GET",
-            _tracker_path(account, generation_id),
+            tracker_path(account, generation_id),
             params=params | ({"fresh": "true"} if fresh else {}),
             timeout=ANSWER_S + wait,
         )
@@ -168,15 +170,15 @@ class Client:
 
     def cancel(self, account: str, generation_id: str) -> JsonObject:
         """Stop tracking; the generation itself goes on. Get the tracker, which may be over."""
-        return self._http.object("DELETE", _tracker_path(account, generation_id))
+        return self._http.object("DELETE", tracker_path(account, generation_id))
 
     def poll(self, account: str, generation_id: str) -> JsonObject:
         """Have the generation looked at now; get the tracker as it stands before that."""
-        return self._http.object("POST", f"{_tracker_path(account, generation_id)}/poll")
+        return self._http.object("POST", f"{tracker_path(account, generation_id)}/poll")
 
     def timeline(self, account: str, generation_id: str) -> list[JsonObject]:
         """Get what happened to a tracker, oldest first."""
-        return self._http.items(f"{_tracker_path(account, generation_id)}/timeline")
+        return self._http.items(f"{tracker_path(account, generation_id)}/timeline")
 
     # --- many -------------------------------------------------------------------------------------
 
@@ -227,11 +229,11 @@ class Client:
 
     def delivery(self, delivery_id: str) -> JsonObject:
         """Get a delivery, with its attempts."""
-        return self._http.object("GET", _delivery_path(delivery_id))
+        return self._http.object("GET", delivery_path(delivery_id))
 
     def replay(self, delivery_id: str) -> JsonObject:
         """Have a finished delivery made again, under the same webhook-id; get the delivery."""
-        return self._http.object("POST", f"{_delivery_path(delivery_id)}/replay")
+        return self._http.object("POST", f"{delivery_path(delivery_id)}/replay")
 
     # --- endpoints --------------------------------------------------------------------------------
 
@@ -309,14 +311,6 @@ class Client:
         }
         given = {name: value for name, value in wanted.items() if value}
         return events.follow(self._http, given, after=after, patience_s=self._patience_s)
-
-
-def _tracker_path(account: str, generation_id: str) -> str:
-    return f"/v1/trackers/{segment('account', account)}/{segment('ID', generation_id)}"
-
-
-def _delivery_path(delivery_id: str) -> str:
-    return f"/v1/deliveries/{segment('ID', delivery_id)}"
 
 
 def _endpoint_path(name: str) -> str:

@@ -1,0 +1,6 @@
+"""Dreamhook as tools for agents, after the Model Context Protocol (modelcontextprotocol.io).
+
+The official SDK speaks the protocol, over stdio and over HTTP. Here is what the tools are called,
+what they take, do and answer. A tool asks a `Desk`: a Dreamhook server, or, where there is none,
+the provider itself.
+"""
