@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from worker.api.gate import MAX_BODY_BYTES, MCP_PATH, READ_ONLY, STOPPING, bearer
 from worker.client import AsyncClient
 from worker.mcp_server.desks import Desk
-from worker.mcp_server.remote import Remote
+from worker.mcp_server.remote import Remote, Usual
 from worker.mcp_server.serving import READING, WITH_SERVER, Request, create_server
 
 MOST_SESSIONS = 1000
@@ -54,13 +54,15 @@ async def mounted(app: FastAPI) -> AsyncIterator[None]:
     """Serve agents at `/mcp` of this API for as long as this lasts."""
     logging.getLogger("mcp").setLevel(logging.WARNING)  # it would log every session, with its ID
 
+    usual = Usual()
+
     @asynccontextmanager
     async def opened(request: Request) -> AsyncIterator[Desk]:
         headers = request.request.headers if request.request else {}
         sent = headers.get("authorization", "").encode()
         key = bearer({b"authorization": sent}).decode("latin-1")
         async with AsyncClient(HERE, key or None, app=app) as client:
-            yield Remote(client)
+            yield Remote(client, usual)
 
     everything = _manager(create_server(WITH_SERVER, opened))
     reading = _manager(create_server(READING, opened))

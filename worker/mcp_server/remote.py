@@ -25,23 +25,41 @@ PAUSE_S = 1.0
 
 DEFAULT_ACCOUNT = "luma"
 
+ASKED_EVERY_S = 60.0
+"""The server is asked so often which accounts it has, at most."""
+
+
+class Usual:
+    """Which account is meant if none is named: the only one, or `luma`. Asked for now and then."""
+
+    def __init__(self) -> None:
+        self._name = DEFAULT_ACCOUNT
+        self._until = 0.0
+
+    async def account(self, client: AsyncClient) -> str:
+        """Tell it, asking the server if that was long ago."""
+        if time.monotonic() >= self._until:
+            names = [each["name"] for each in await client.accounts() if each["configured"]]
+            self._name = names[0] if len(names) == 1 else DEFAULT_ACCOUNT
+            self._until = time.monotonic() + ASKED_EVERY_S
+        return self._name
+
 
 class Remote:
     """One caller's desk at a Dreamhook server.
 
     Args:
         client: a connection with the caller's key.
+        usual: knows the account that is meant if none is named.
     """
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, usual: Usual) -> None:
         self._client = client
+        self._usual = usual
 
     async def account(self, given: str | None) -> str:
-        """Tell which account is meant if none is named: the only one, or the usual one."""
-        if given is not None:
-            return given
-        names = [each["name"] for each in await self._client.accounts() if each["configured"]]
-        return names[0] if len(names) == 1 else DEFAULT_ACCOUNT
+        """Tell which account is meant."""
+        return given or await self._usual.account(self._client)
 
     # --- generations ----------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from mcp.server.stdio import stdio_server
 from worker.client import AsyncClient
 from worker.config import ClientSettings
 from worker.mcp_server.desks import Desk
-from worker.mcp_server.remote import Remote
+from worker.mcp_server.remote import Remote, Usual
 from worker.mcp_server.serving import WITH_SERVER, Request, create_server
 from worker.mcp_server.tools import Tool
 
@@ -24,7 +24,7 @@ async def with_server(settings: ClientSettings) -> None:
     """
     key = settings.api_key.get_secret_value() if settings.api_key else None
     async with AsyncClient(settings.url, key) as client:
-        await serve(WITH_SERVER, Remote(client))
+        await serve(WITH_SERVER, Remote(client, Usual()))
 
 
 async def serve(tools: Sequence[Tool], desk: Desk) -> None:
