@@ -98,13 +98,16 @@ class Remote:
         tracker = await self._client.get(name, generation_id)
         while tracker["state"] == "tracking" and (left_s := until - time.monotonic()) > 0:
             await tell(timeout_s - left_s, timeout_s, progress(tracker))
-            step_s = max(0.1, round(min(STEP_S, left_s), 1))
+            asked_at, step_s = time.monotonic(), max(0.1, round(min(STEP_S, left_s), 1))
             try:
                 tracker = await self._client.get(name, generation_id, wait=step_s)
             except (ApiError, UnreachableError) as error:
                 if not is_away(error):
                     raise
-                await asyncio.sleep(min(PAUSE_S, left_s))
+            # Who answers at once, as one that stops does, is not to be asked in a tight loop.
+            pause_s = min(left_s, asked_at + PAUSE_S - time.monotonic())
+            if tracker["state"] == "tracking" and pause_s > 0:
+                await asyncio.sleep(pause_s)
         return shown(tracker)
 
     async def create(
