@@ -15,7 +15,6 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from importlib.util import find_spec
 from typing import Any
 
 import structlog
@@ -26,6 +25,7 @@ from worker.api import create_app
 from worker.config import Settings
 from worker.hosting import Server, listen_on, url_of
 from worker.jobs import Worker
+from worker.mcp_server import is_installed
 from worker.wiring import Deployment, opened
 
 RESTART_S = 1.0
@@ -165,7 +165,7 @@ async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Even
 
 def _agents(app: FastAPI) -> AbstractAsyncContextManager[None]:
     """Serve agents too, at `/mcp`, if what it takes is installed."""
-    if find_spec("mcp") is None:
+    if not is_installed():
         return nullcontext()
     from worker.mcp_server.mounting import mounted  # noqa: PLC0415 - it is an extra
 

@@ -148,7 +148,8 @@ class Standalone:
         )
         if not isinstance(page, Page):
             raise in_words(page, account, "")
-        items = [self._shown(line, *row) for row in page.rows if row is not None]
+        rows = [(name, it) for name, it in filter(None, page.rows) if isinstance(it, Seen)]
+        items = [self._shown(line, name, seen) for name, seen in rows]
         more = offset + len(page.rows) if len(page.rows) >= limit else None
         return {"items": items, "next_offset": more}
 

@@ -35,7 +35,7 @@ async def test_what_cannot_be_used_is_named(house: House, way: str) -> None:
         ("track_generation", ONE | {"deadline_s": 0}, "deadline_s: must be at least 1"),
         ("replay_delivery", {"delivery_id": "dlv_1"}, "There is no delivery 'dlv_1'"),
         ("cancel_tracking", ONE, "g-1 is not tracked in account luma"),
-        ("wait_for_generation", ONE, "g-1 is not tracked in account luma"),
+        ("wait_for_generation", ONE, "Call track_generation first."),
         ("get_generation", ONE | {"account": "moon"}, "no account 'moon'. Configured: luma"),
     ]
     async with agent(house, way) as client:

@@ -65,7 +65,9 @@ async def test_a_key_that_may_only_read_has_the_tools_that_read(house: House, mo
             ("get_generation", ONE | {"fresh": True}),
             ("list_generations", {}),
         ):
-            assert "may only read" in refused(await client.call_tool(tool, arguments))
+            text = refused(await client.call_tool(tool, arguments))
+            assert "may only read" in text
+        assert "tracked_only=true" in text
     assert names == {
         *("get_generation", "list_generations", "wait_for_generation"),
         *("list_deliveries", "get_queue_stats"),

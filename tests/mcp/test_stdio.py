@@ -101,6 +101,6 @@ def test_a_setting_that_cannot_be_used_is_told_before_anything_else() -> None:
 def test_without_the_extra_the_command_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(agents, "find_spec", lambda _name: None)
+    monkeypatch.setattr(agents, "is_installed", lambda: False)
     with pytest.raises(ConfigurationError, match=r"pip install '\.\[mcp\]'"):
         agents.mcp()

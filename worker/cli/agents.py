@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from worker.mcp_server import is_installed
 
 
 def mcp() -> None:
@@ -13,12 +13,12 @@ def mcp() -> None:
     They ask the Dreamhook server at DREAMHOOK_URL with DREAMHOOK_API_KEY. If DREAMHOOK_URL is not
     set but an account is, by LUMAAI_API_KEY say, they ask the provider itself.
     """
-    if find_spec("mcp") is None:
+    if not is_installed():
         from worker.errors import ConfigurationError
 
         raise ConfigurationError(
-            "The command mcp needs the package mcp, which comes with an extra: install Dreamhook"
-            " with pip install '.[mcp]', or add it with pip install 'mcp>=2.3,<3'."
+            "The command mcp needs the package mcp 2.x, which comes with an extra: install"
+            " Dreamhook with pip install '.[mcp]', or add it with pip install 'mcp>=2.3,<3'."
         )
     from worker.cli import agent_serving
 

@@ -80,7 +80,14 @@ class Remote:
     async def listed(self, account: str | None, *, limit: int, offset: int) -> Generations:
         """Show a part of the provider's list."""
         name = await self.account(account)
-        page = await self._client.glances(name, limit=limit, offset=offset)
+        try:
+            page = await self._client.glances(name, limit=limit, offset=offset)
+        except ApiError as error:
+            if error.field or error.status not in {HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
+                raise
+            raise DreamhookError(
+                f"{error.detail} With tracked_only=true this tool lists what is tracked."
+            ) from error
         return Generations(items=list(map(shown, page["items"])), next_offset=page["next_offset"])
 
     async def tracked(self, account: str | None, *, limit: int, offset: int) -> Generations:
@@ -95,7 +102,7 @@ class Remote:
     ) -> Generation:
         """Wait for a tracker's end. An API that is away for a while does not end the wait."""
         name, until = await self.account(account), time.monotonic() + timeout_s
-        tracker = await self._client.get(name, generation_id)
+        tracker = await self._tracked(name, generation_id)
         while tracker["state"] == "tracking" and (left_s := until - time.monotonic()) > 0:
             await tell(timeout_s - left_s, timeout_s, progress(tracker))
             asked_at, step_s = time.monotonic(), max(0.1, round(min(STEP_S, left_s), 1))
@@ -109,6 +116,14 @@ class Remote:
             if tracker["state"] == "tracking" and pause_s > 0:
                 await asyncio.sleep(pause_s)
         return shown(tracker)
+
+    async def _tracked(self, account: str, generation_id: str) -> JsonObject:
+        try:
+            return await self._client.get(account, generation_id)
+        except ApiError as error:
+            if error.field or error.status != HTTPStatus.NOT_FOUND:
+                raise
+            raise DreamhookError(f"{error.detail} Call track_generation first.") from error
 
     async def create(
         self,
