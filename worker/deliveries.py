@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from worker import shapes
 from worker.errors import NotFoundError
-from worker.model import Delivery, DeliveryState, JsonObject, Tracker
+from worker.model import Delivery, DeliveryState, EventType, JsonObject, State, Tracker
 from worker.paging import Page, page_of
 from worker.store import Store, redis_may_be_away
 
@@ -71,10 +71,18 @@ class Deliveries:
 
 async def shown(store: Store, trackers: Sequence[Tracker]) -> list[JsonObject]:
     """Show trackers, each with how the webhook that was owed for it last stands."""
-    told = [each for each in trackers if each.terms.callback_url or each.terms.endpoint]
-    owed = await store.deliveries.latest_of([(each.account, each.generation_id) for each in told])
+    told = [each for each in trackers if _may_be_owed(each)]
+    names = [(each.account, each.generation_id) for each in told]
+    owed = await store.deliveries.latest_of(names) if names else {}
     webhooks = {name: shapes.webhook_shape(*each) for name, each in owed.items()}
     return [
         shapes.tracker_shape(each, webhooks.get((each.account, each.generation_id)))
         for each in trackers
     ]
+
+
+def _may_be_owed(tracker: Tracker) -> bool:
+    """Tell whether there may have been a webhook: most that run have had no event."""
+    terms = tracker.terms
+    has_event = tracker.state is not State.TRACKING or EventType.UPDATED in terms.events
+    return has_event and (terms.callback_url or terms.endpoint) is not None

@@ -126,6 +126,14 @@ async def test_how_the_webhook_stands_is_told_with_the_tracker(
     ]
 
 
+async def test_an_update_while_it_runs_is_owed_too(client: httpx.AsyncClient, house: House) -> None:
+    events = ["generation.updated", "generation.completed"]
+    await client.put(TRACKER, json={"callback_url": HOOK, "events": events})
+    await house.look("g-1", DREAMING)
+    webhook = (await client.get(TRACKER)).json()["webhook"]
+    assert (webhook["type"], webhook["state"]) == ("generation.updated", "pending")
+
+
 async def test_an_error_is_current_until_a_look_shows_it(
     client: httpx.AsyncClient, house: House
 ) -> None:
