@@ -88,14 +88,8 @@ class Glances:
         page, now = await self._ask(
             known, "list", lambda: client.list_generations(limit=limit, offset=offset)
         )
-        rows = [(name, it) for name, it in filter(None, page.rows) if isinstance(it, Seen)]
-        tracked = await self._tracked(account, [name for name, _ in rows])
-        items = [
-            shapes.glance_shape(known, name, seen, tracked=name in tracked, now=now)
-            for name, seen in rows
-        ]
-        more = offset + len(page.rows) if len(page.rows) >= limit else None
-        return {"items": items, "next_offset": more}
+        tracked = await self._tracked(account, [name for name, _ in filter(None, page.rows)])
+        return shapes.glances_shape(known, page, tracked=tracked, now=now)
 
     def _known(self, account: str) -> Account:
         known = self._accounts.get(account)

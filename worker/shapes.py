@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import datetime
 
 from pydantic_core import from_json, to_json
 
+from worker.listing import Page
 from worker.model import (
     EVENT_OF_STATE,
     Account,
@@ -99,6 +101,16 @@ def glance_shape(
 def _is_unseen(tracker: Tracker) -> bool:
     """Tell whether the last look did not show it."""
     return tracker.error_streak > 0 or tracker.missing_since is not None
+
+
+def glances_shape(account: Account, page: Page, *, tracked: Container[str], now: int) -> JsonObject:
+    """Show a page of a provider's list: what can be read of it, and where there may be more."""
+    rows = [(name, it) for name, it in filter(None, page.rows) if isinstance(it, Seen)]
+    items = [
+        glance_shape(account, name, seen, tracked=name in tracked, now=now) for name, seen in rows
+    ]
+    more = page.offset + len(page.rows) if len(page.rows) >= page.limit else None
+    return {"items": items, "next_offset": more}
 
 
 def event_body(tracker: Tracker, type_: EventType, at: int) -> bytes:

@@ -148,10 +148,7 @@ class Standalone:
         )
         if not isinstance(page, Page):
             raise in_words(page, account, "")
-        rows = [(name, it) for name, it in filter(None, page.rows) if isinstance(it, Seen)]
-        items = [self._shown(line, name, seen) for name, seen in rows]
-        more = offset + len(page.rows) if len(page.rows) >= limit else None
-        return {"items": items, "next_offset": more}
+        return shapes.glances_shape(line.account, page, tracked=(), now=now_ms())
 
     async def wait(
         self, account: str, generation_id: str, *, timeout_s: float, tell: Tell

@@ -117,12 +117,15 @@ async def test_an_unanswered_create_is_repeated_with_its_key_and_found(
     assert told(again)["generation_id"] == made.id
 
 
-@pytest.mark.parametrize("tool", ["get_generation", "wait_for_generation", "cancel_tracking"])
-async def test_a_server_that_is_not_there_is_told_with_what_to_start(tool: str) -> None:
+async def test_a_server_that_is_not_there_is_told_with_what_to_start() -> None:
     async with over_stdio(DREAMHOOK_URL="http://127.0.0.1:9") as client:
-        text = refused(await client.call_tool(tool, ONE | {"account": "luma"}))
-    assert "Cannot reach Dreamhook at http://127.0.0.1:9" in text
-    assert "dreamhook up" in text
+        for tool in ("get_generation", "wait_for_generation", "cancel_tracking"):
+            text = refused(await client.call_tool(tool, ONE | {"account": "luma"}))
+            assert "Cannot reach Dreamhook at http://127.0.0.1:9" in text
+            assert "dreamhook up" in text
+        text = refused(await client.call_tool("create_generation", {"account": "luma"}))
+        assert "Cannot reach Dreamhook" in text
+        assert "idempotency_key" not in text  # nothing was sent
 
 
 async def test_a_key_that_the_server_does_not_take_is_told_by_its_setting(house: House) -> None:
