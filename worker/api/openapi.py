@@ -47,6 +47,7 @@ _PROBLEMS = {
     409: "It has other settings, is over, is off, or has no secret: `detail` says which.",
     402: "The provider says that the account has no credit left.",
     413: f"The body is over {MAX_BODY_BYTES} bytes.",
+    415: "The provider takes no such request.",
     422: "`field` cannot be used; `detail` says why.",
     500: "A fault of Dreamhook, which its log describes.",
     429: "The provider takes no more requests just now; `Retry-After` is its own.",

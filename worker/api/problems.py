@@ -1,8 +1,9 @@
 """Everything that goes wrong for a caller, as RFC 9457 problems.
 
-`type` is always `about:blank`, which says that the status says it all and `title` is its name;
-`detail` is for people. A problem with what was sent names the `field`, and all of them in
-`errors`; so does one with settings that are others than those that were sent.
+`type` is always `about:blank`, which says that the status says it all; `title` is its name, unless
+a provider said it (`worker.api.refusals`). `detail` is for people. A problem with what was sent
+names the `field`, and all of them in `errors`; so does one with settings that are others than those
+that were sent.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ class Problem(Answer):
     """What went wrong, after RFC 9457."""
 
     type: Literal["about:blank"]
-    title: str = Field(description="The name of the status.")
+    title: str = Field(description="The name of the status, or that the provider refused.")
     status: int
     detail: str = Field(description="What is wrong and what to do, for people.")
     field: str | None = Field(default=None, description="What to change in what was sent.")

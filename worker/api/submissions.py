@@ -31,7 +31,7 @@ def submitting_of(request: Request) -> Submitting:
     responses={
         202: answer(schemas.Tracker, "It is made and tracked; `Location` is the tracker."),
         200: answer(schemas.Tracker, "It was, by a call with the same `Idempotency-Key`."),
-        **problems(400, 402, 404, 409, 413, 422, 429, 502, 504),
+        **problems(400, 402, 404, 409, 413, 415, 422, 429, 502, 504),
     },
     openapi_extra={"parameters": [IDEMPOTENCY_KEY], "requestBody": SUBMIT_BODY},
 )
