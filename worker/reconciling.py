@@ -26,7 +26,7 @@ MOST_PAGES = 5
 CLAIM_S = 60.0
 
 NO_LIST = "This provider has no list that shows what was asked for, so it cannot be searched"
-NOT_CONFIGURED = "The account is no longer configured, so its list cannot be searched"
+NOT_CONFIGURED = "The account is not configured, so its list cannot be searched"
 NOT_SHOWN = "The provider's list does not show it"
 AMBIGUOUS = "The provider's list shows one that may be it or another's, or more than one"
 WHAT_TO_DO = (
@@ -73,9 +73,11 @@ class Reconciling:
 
     async def _account(self, account: str, claimed: Sequence[ClaimedSubmission]) -> None:
         client = self._clients.get(account)
-        if client is None or not client.shows_requests:
-            detail = NOT_CONFIGURED if client is None else NO_LIST
-            await asyncio.gather(*(self._give_up(each.submission, detail) for each in claimed))
+        if client is None:  # another worker may have it, as while a new one is introduced
+            await asyncio.gather(*(self._put_off(each, NOT_CONFIGURED) for each in claimed))
+            return
+        if not client.shows_requests:
+            await asyncio.gather(*(self._give_up(each.submission, NO_LIST) for each in claimed))
             return
         begun_at = min(each.submission.begun_at for each in claimed)
         rows = await self._rows(account, client, begun_at)

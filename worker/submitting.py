@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from worker.model import (
     Creation,
     Declined,
     InDoubt,
+    JsonObject,
     NotSent,
     Submission,
     SubmissionState,
@@ -38,7 +40,7 @@ from worker.paging import Page, page_of
 from worker.providers.client import ProviderClient
 from worker.requests import SubmitRequest, check_request
 from worker.service import Service, begun
-from worker.store import Store, redis_may_be_away
+from worker.store import Begun, Store, redis_may_be_away
 
 PAUSES_S = (0.1, 0.4, 1.0, 3.0, 6.0, 10.0)
 """Between the attempts to write down what came of a call: an ID that was paid for is in hand."""
@@ -106,25 +108,37 @@ class Submitting:
             UnavailableError: nothing was sent, and nothing made.
             UnansweredError: nobody knows yet whether it was made.
         """
-        terms = await self._service.terms(request.account, request)
-        check_request(request.request)
-        client = self._clients[request.account]
-        client.check(request.request)
-        token = self._token(client, request)
+        account, asked = request.account, request.request
+        terms, client = await self._service.terms(account, request), self._clients[account]
+        check_request(asked)
+        client.check(asked)
+        token = self._token(client, asked)
         submission = Submission(
             id=f"sub_{secrets.token_hex(12)}",
-            account=request.account,
-            provider=self._accounts[request.account].provider,
+            account=account,
+            provider=self._accounts[account].provider,
             state=SubmissionState.PENDING,
             terms=terms,
             begun_at=0,
-            request=request.request,
+            request=asked,
             traceparent=traceparent,
             token=submissions.digest(token) if token else None,
         )
+        until = time.monotonic() + submissions.CALL_S
+        begun = await self._begin(submission, idempotency_key)
+        if begun.outcome == "same":
+            return await self._again(begun.id)
+        if token and client.callback and self._public_url:
+            url = submissions.hint_url(self._public_url, account, token)
+            asked = {**asked, client.callback: url}
+        creation = await _created(client, asked, until - time.monotonic())
+        return await self._settled(submission.but(begun_at=begun.at), creation)
+
+    async def _begin(self, submission: Submission, idempotency_key: str | None) -> Begun:
+        account, asked, terms = submission.account, submission.request, submission.terms
         begun = await self._store.submissions.begin(
             submission,
-            fingerprint=submissions.fingerprint(request.account, request.request, terms),
+            fingerprint=submissions.fingerprint(account, asked, terms),
             idempotency=submissions.digest(idempotency_key) if idempotency_key else None,
             lease_s=submissions.LEASE_S,
         )
@@ -132,19 +146,13 @@ class Submitting:
             raise InvalidInputError(
                 "Idempotency-Key", "was used for another request; use a new one for each"
             )
-        if begun.outcome == "same":
-            return await self._again(begun.id)
-        asked = dict(request.request)
-        if token and client.callback and self._public_url:
-            asked[client.callback] = submissions.hint_url(self._public_url, request.account, token)
-        creation = await client.create_generation(asked, timeout_s=submissions.CALL_S)
-        return await self._settled(submission.but(begun_at=begun.at), creation)
+        return begun
 
-    def _token(self, client: ProviderClient, request: SubmitRequest) -> str | None:
+    def _token(self, client: ProviderClient, asked: JsonObject) -> str | None:
         """Make the secret part of the address that the provider is to call, if it is to."""
         if self._public_url is None or client.callback is None:
             return None
-        if request.request.get(client.callback) is not None:
+        if asked.get(client.callback) is not None:
             return None  # it is the caller's own
         return secrets.token_urlsafe(32)
 
@@ -187,15 +195,18 @@ class Submitting:
         if outcome == "new":
             names = (submission.account, submission.provider, generation_id)
             return Submitted(begun(*names, submission.terms, at), is_new=True)
-        found = await self._service.get(submission.account, generation_id)
+        found = await _patiently(
+            submission, lambda: self._service.get(submission.account, generation_id)
+        )
         return Submitted(found, is_new=True)
 
     async def _again(self, submission_id: str) -> Submitted:
         """Answer as the call that had the same key was answered."""
         known = await self._store.submissions.get(submission_id)
-        if known is None:  # it has just left
-            raise UnderWayError(
-                "The call with this Idempotency-Key is ending.", submission_id=submission_id
+        if known is None or known.state is SubmissionState.REFUSED:
+            raise UnderWayError(  # it has ended just now, and its key is free
+                "The call with this Idempotency-Key is ending; ask again.",
+                submission_id=submission_id,
             )
         match known.state:
             case SubmissionState.CREATED:
@@ -277,6 +288,17 @@ class Submitting:
         )
         if must_start:
             await self._start(f"poll:{account}")
+
+
+async def _created(client: ProviderClient, asked: JsonObject, timeout_s: float) -> Creation:
+    """Make the create call, once.
+
+    If the server is told to stop meanwhile, the caller must not be told to ask again.
+    """
+    try:
+        return await client.create_generation(asked, timeout_s=timeout_s)
+    except asyncio.CancelledError:
+        return InDoubt("Dreamhook was stopped before it had an answer")
 
 
 async def _patiently(submission: Submission, write: Callable[[], Awaitable[Result]]) -> Result:

@@ -104,7 +104,7 @@ def looked(
     )
 
 
-def requested(account: str, call: Literal["get", "list", "create"], *, duration_ms: int) -> None:
+def requested(account: str, call: Literal["get", "list"], *, duration_ms: int) -> None:
     """Count a request to a provider, for one generation or for a page of many."""
     _counts.update(figures.REQUEST_DURATION.took(duration_ms / 1000, account, call))
 

@@ -94,6 +94,8 @@ async def test_a_flood_with_a_known_token_hastens_a_bounded_number_of_looks(
 
 
 async def test_hints_hasten_one_look_a_second(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert submissions.HINT_GAP_S == 1
+    monkeypatch.setattr(submissions, "HINT_GAP_S", 60.0)
     site = town.site(public_url=PUBLIC_URL)
     generation_id, path = await submitted(town, site)
     await put_off(site, generation_id)
@@ -109,12 +111,17 @@ async def test_hints_hasten_one_look_a_second(town: Town, monkeypatch: pytest.Mo
     assert await looks_due(site) == 1
 
 
+async def kept(town: Town) -> set[bytes]:
+    """All keys but the marker of a drain, which ends by itself."""
+    return set(await town.redis.keys("*")) - {b"test:drain:poll:luma"}
+
+
 async def test_forged_hints_by_the_thousand_change_nothing(town: Town) -> None:
     site = town.site(public_url=PUBLIC_URL)
     generation_id, path = await submitted(town, site)
     await put_off(site, generation_id)
     token = path.rpartition("/")[2]
-    keys = set(await town.redis.keys("*"))
+    keys = await kept(town)
     forged = [secrets.token_urlsafe(32) for _ in range(1000)]
     odd = ["x", "x" * 5000, "%00", token[:-1], f"{token}x", "ä", "..%2F..", generation_id]
     paths = [f"/v1/hints/luma/{each}" for each in forged + odd]
@@ -124,7 +131,7 @@ async def test_forged_hints_by_the_thousand_change_nothing(town: Town) -> None:
 
     assert {(each.status_code, each.content) for each in answers} == {(200, b"")}
     assert await looks_due(site) == 0
-    assert set(await town.redis.keys("*")) == keys
+    assert await kept(town) == keys
 
 
 async def test_a_hint_for_what_is_over_changes_nothing(town: Town) -> None:

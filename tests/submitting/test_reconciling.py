@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.submitting.conftest import FOX, PUBLIC_URL
-from worker import submissions
+from worker import submissions, submitting
 from worker.model import JsonObject, State, SubmissionState
 from worker.requests import TrackRequest
 
@@ -239,7 +239,10 @@ async def test_the_same_that_somebody_else_tracks_is_not_it(town: Town) -> None:
     assert outcome["state"] == "unknown"
 
 
-async def test_an_account_that_is_no_longer_configured_leaves_it_unknown(town: Town) -> None:
+async def test_an_account_that_is_no_longer_configured_leaves_it_unknown(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submissions, "GIVE_UP_S", 0.1)
     town.fault("create:lost:times=1")
     site, other = town.site(), town.site()
     problem = (await site.submit()).json()
@@ -251,6 +254,79 @@ async def test_an_account_that_is_no_longer_configured_leaves_it_unknown(town: T
         return found is not None and found.state is SubmissionState.UNKNOWN
 
     await town.eventually(is_over)
+
+
+async def test_who_stood_still_for_too_long_asks_nobody(town: Town) -> None:
+    """By then it may be known as unknown, and made anew."""
+    site = town.site()
+    begin = site.store.submissions.begin
+
+    async def late(*args: Any, **more: Any) -> Any:
+        begun = await begin(*args, **more)
+        await asyncio.sleep(submissions.CALL_S)
+        return begun
+
+    site.store.submissions.begin = late  # type: ignore[method-assign]
+
+    answer = await site.submit()
+
+    assert (answer.status_code, town.made()) == (503, [])
+    (shape,) = (await site.api.get("/v1/generations")).json()["items"]
+    assert shape["state"] == "refused"
+
+
+async def test_who_is_stopped_meanwhile_is_not_told_to_ask_again(town: Town) -> None:
+    town.fault("create:slow:seconds=5")
+    site = town.site()
+    call = asyncio.create_task(site.submit())
+
+    async def is_made() -> bool:
+        return len(town.made()) == 1
+
+    await town.eventually(is_made)
+    call.cancel()
+
+    answer = await call
+    assert (answer.status_code, "stopped" in answer.json()["detail"]) == (504, True)
+    found = await settled(site, answer.json())
+    assert [found["generation_id"]] == town.made()
+
+
+async def test_what_was_made_while_redis_was_away_is_written_down_when_it_is_back(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "PAUSES_S", (0.01,) * 5)
+    site = town.site()
+    created, failures = site.store.submissions.created, [ConnectionError()] * 3
+
+    async def flaky(*args: Any, **more: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await created(*args, **more)
+
+    site.store.submissions.created = flaky  # type: ignore[method-assign]
+
+    answer = await site.submit()
+
+    assert (answer.status_code, [answer.json()["generation_id"]]) == (202, town.made())
+
+
+async def test_what_was_made_and_could_not_be_written_down_is_looked_for(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "PAUSES_S", (0.01,))
+    site, other = town.site(), town.site()
+
+    async def away(*_args: Any, **_more: Any) -> Any:
+        raise ConnectionError
+
+    site.store.submissions.created = away  # type: ignore[method-assign]
+
+    answer = await site.submit()
+
+    assert answer.status_code == 504
+    found = await settled(other, answer.json())
+    assert [found["generation_id"]] == town.made()
 
 
 async def test_its_webhook_comes_as_for_any_other(town: Town) -> None:

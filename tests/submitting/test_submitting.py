@@ -113,6 +113,8 @@ async def test_an_echoed_api_key_is_not_passed_on(town: Town) -> None:
         ({"endpoint": "nowhere"}, "endpoint"),
         ({"request": {"prompt": "x" * 300_000}}, "request"),
         ({"request": {"prompt": [[[1e999]]]}}, "request"),
+        ({"request": {"seed": 2**70}}, "request"),
+        ({"request": {"prompt": "\ud83e"}}, "body"),
         ({"surprise": 1}, "surprise"),
     ],
 )
@@ -219,7 +221,9 @@ async def test_twenty_calls_at_once_with_one_key_make_one_generation(town: Town)
 
     answers = await asyncio.gather(*(sites[n % 2].submit(key="k-1") for n in range(20)))
 
-    assert sorted(each.status_code for each in answers) == [202, *[409] * 19]
+    statuses = [each.status_code for each in answers]
+    assert statuses.count(202) == 1
+    assert set(statuses) <= {200, 202, 409}
     assert len(town.made()) == 1
 
 

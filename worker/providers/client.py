@@ -157,12 +157,13 @@ class ProviderClient:
         ]
 
     def check(self, request: JsonObject) -> None:
-        """Make sure that there is a create call for this request.
+        """Make sure that there is a create call for this request, and that it can be sent.
 
         Raises:
-            InvalidInputError: there is none; says why.
+            InvalidInputError: there is none, or it cannot; says why.
         """
         creating.path_of(self._provider, request)
+        creating.body_of(request)
 
     async def create_generation(self, request: JsonObject, *, timeout_s: float) -> Creation:
         """Have a generation made; see `creating.Creator`."""

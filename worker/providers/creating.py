@@ -7,6 +7,7 @@ have been closed before, is made once, and its outcome says whether anything can
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -67,17 +68,19 @@ class Creator:
 
         Args:
             request: the provider's own create body.
-            timeout_s: until an answer must be there; nothing is sent later.
+            timeout_s: until an answer must be there; nothing is sent later, whoever stood still.
 
         Raises:
             InvalidInputError: the request does not say which create call it is for.
         """
-        path, content = path_of(self._provider, request), orjson.dumps(request)
+        path, content = path_of(self._provider, request), body_of(request)
         reply, is_sent = Reply(MAX_BODY_BYTES), False
+        until = time.monotonic() + timeout_s
         try:
             async with asyncio.timeout(timeout_s), self._turns:
-                is_sent = True
-                await self._exchange.receive(path, reply, content=content)
+                is_sent = time.monotonic() < until  # or the process has stood still
+                if is_sent:
+                    await self._exchange.receive(path, reply, content=content)
         except TimeoutError:
             reply.fault = f"no complete answer within {timeout_s:g} s"
         except Exception as error:  # noqa: BLE001 - a strange answer trips libraries in strange places
@@ -123,6 +126,18 @@ class Creator:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._exchange.aclose()
+
+
+def body_of(request: JsonObject) -> bytes:
+    """Write a request as it is sent.
+
+    Raises:
+        InvalidInputError: it cannot be written as JSON that everybody can read.
+    """
+    try:
+        return orjson.dumps(request)
+    except (TypeError, ValueError) as error:  # an integer beyond 64 bits, half an emoji
+        raise InvalidInputError("request", f"cannot be sent as JSON: {error}") from error
 
 
 def path_of(provider: Provider, request: JsonObject) -> str:
