@@ -100,7 +100,7 @@ class Reconciling:
             if isinstance(leave, float):
                 return f"The account must not be asked for another {leave:.1f} s"
             limit = client.page or 0
-            shown = await client.listed(limit=limit, offset=page * limit, now=leave.clock.now())
+            shown = await client.listed(limit=limit, offset=page * limit, clock=leave.clock.now)
             await self._tell_health(account, leave.health, shown, leave.clock.now())
             if not isinstance(shown, list):
                 return f"The provider's list cannot be read ({shown.detail})"

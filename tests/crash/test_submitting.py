@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -148,8 +148,9 @@ class Luma:
             return InDoubt("the connection broke")
         return Created(name)
 
-    async def listed(self, *, limit: int, offset: int, now: int) -> list[Row]:
+    async def listed(self, *, limit: int, offset: int, clock: Callable[[], int]) -> list[Row]:
         assert limit
+        now = clock()
         rows = self.made.items() if not offset else ()
         return [Row(generation_id=n, created_at=now, skew_s=60, asked=r) for n, r in rows]
 

@@ -160,6 +160,20 @@ async def test_another_one_that_is_under_way_is_waited_for(
     assert {outcome["generation_id"], other["generation_id"]} == set(town.made())
 
 
+async def test_a_list_that_takes_its_time_does_not_shift_the_rows(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are dated by when it was answered, not by when it was asked for."""
+    monkeypatch.setattr("worker.providers.creating.SKEW_S", 1.5)
+    town.fault("create:lost:times=1")
+    town.fault("list:slow:seconds=2.5")
+    site = town.site()
+
+    outcome = await settled(site, (await site.submit()).json())
+
+    assert outcome["state"] == "created"
+
+
 async def test_a_list_that_cannot_be_read_is_asked_again(town: Town) -> None:
     town.fault("create:lost:times=1")
     town.fault("list:500:times=2")

@@ -7,7 +7,7 @@ raises for it. The client knows HTTP; what a body says is read in `worker.provid
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, overload
@@ -142,12 +142,15 @@ class ProviderClient:
         )
         return rows if isinstance(rows, Trouble) else Page(offset, limit, rows)
 
-    async def listed(self, *, limit: int, offset: int, now: int) -> list[Row] | Refusal:
+    async def listed(
+        self, *, limit: int, offset: int, clock: Callable[[], int]
+    ) -> list[Row] | Refusal:
         """Look at a page of the account's generations for what each of them was asked for.
 
-        `now` is the time in ms by the clock that the rows' times are to be told in.
+        `clock` tells the time in ms that the rows' times are to be told in.
         """
         page = await self.list_generations(limit=limit, offset=offset)
+        now = clock()  # the answer's own date is of this moment, not of when it was asked for
         if not isinstance(page, Page):
             return page
         return [
