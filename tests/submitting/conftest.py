@@ -145,6 +145,6 @@ async def town(redis: Redis) -> AsyncIterator[Town]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Minutes in milliseconds."""
     monkeypatch.setattr(submissions, "LOOK_AFTER_S", (0.01, 0.01, 0.01))
-    monkeypatch.setattr(submissions, "LEASE_S", 0.4)
-    monkeypatch.setattr(submissions, "CALL_S", 0.3)
+    monkeypatch.setattr(submissions, "LEASE_S", 2.0)
+    monkeypatch.setattr(submissions, "CALL_S", 1.5)
     monkeypatch.setattr(submissions, "AWAY_S", 0.01)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-ANSWER_IS_LOST = ["create:lost:times=1", "create:slow:seconds=1:times=1"]
+ANSWER_IS_LOST = ["create:lost:times=1", "create:slow:seconds=4:times=1"]
 
 
 async def settled(site: Site, submission: JsonObject | str) -> JsonObject:
