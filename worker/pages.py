@@ -25,7 +25,7 @@ USABLE = 0.2
 """Below this trust pages are not hoped for; a doubt passes after a while (`listing.DOUBT_MS`)."""
 
 
-FIRST_LOOK_S = (1.0, 3.0)
+FIRST_LOOK_S = (0.5, 3.0)
 """Least and most that a first look waits for the next page, so that one page shows many."""
 
 
