@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 DEPLOYMENT = [ROOT / name for name in ("Dockerfile", "compose.yaml", ".env.example")]
 
-SETTING = re.compile(r"DREAMHOOK_[A-Z_]+[A-Z]")
+SETTING = re.compile(r"DREAMHOOK_(?!TEST_)[A-Z_]+[A-Z]")
 
 
 def read(name: str) -> str:
