@@ -167,4 +167,4 @@ async def test_twenty_calls_of_one_agent_run_side_by_side(house: House, way: str
         results = await asyncio.gather(*calls)
         took_s = time.monotonic() - began
     assert [told(each)["is_over"] for each in results] == AGENTS * [False]
-    assert took_s < 10  # one after the other it would be forty
+    assert took_s < 18  # one after the other it would be forty
