@@ -102,6 +102,7 @@ class Callers:
         promises: What was acknowledged.
         asked: How many requests were made, …
         cut: … and how many of them an API took on and did not do, by what came instead.
+        refused: What an API would not do, by generation.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Callers:
         self.promises: list[Promise] = []
         self.asked = 0
         self.cut: Counter[str] = Counter()
+        self.refused: dict[str, str] = {}
         self._apis = apis
         self._provider = provider
         self._clock = clock
@@ -120,11 +122,17 @@ class Callers:
         self._http = httpx.AsyncClient(trust_env=False, limits=limits, timeout=ASK_S)
 
     async def run(self, errand: Errand) -> None:
-        """Run an errand to its end."""
+        """Run an errand to its end, or until an API refuses it."""
         await asyncio.sleep(errand.at - self._clock())
         if errand.life is not None:
             await self._provider.begin(errand.life)
-        name, place = errand.generation_id, len(self.promises)
+        try:
+            await self._run(errand)
+        except RuntimeError as error:
+            self.refused[errand.generation_id] = str(error)
+
+    async def _run(self, errand: Errand) -> None:
+        name = errand.generation_id
         await self.ask("PUT", f"/v1/trackers/luma/{name}", errand.terms)
         place = len(self.promises)
         self.promises.append(Promise(name, self._clock(), errand.receiver))

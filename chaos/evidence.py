@@ -148,6 +148,7 @@ class Run:
             no end.
         deeds: What was done to whom.
         deaths: Who ended by himself.
+        refused: What an API would not do although nothing was wrong with it, by generation.
         had_gap: Whether the listener was told of a gap, and so need not have heard all.
     """
 
@@ -161,4 +162,5 @@ class Run:
     keys: Mapping[str, float | None] = field(default_factory=dict)
     deeds: Sequence[Deed] = ()
     deaths: Sequence[Death] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
     had_gap: bool = False

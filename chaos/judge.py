@@ -68,7 +68,10 @@ class Duplicate:
 
 def judge(run: Run) -> list[Finding]:
     """Find every promise that was broken."""
-    concerns = (forgotten, miscounted, unheard, undelivered, forged, unexplained, eternal, deserted)
+    concerns = (
+        *(refused, forgotten, miscounted, unheard, undelivered, forged),
+        *(unexplained, eternal, deserted),
+    )
     return [finding for concern in concerns for finding in concern(run)]
 
 
@@ -83,6 +86,12 @@ def expected(promise: Promise, run: Run) -> Ended:
             return Ended("expired", "not_found")
         case _:
             return Ended("expired", "deadline")
+
+
+def refused(run: Run) -> Iterator[Finding]:
+    """Find requests that were refused, or that no API has done however often it was asked."""
+    for name, answer in run.refused.items():
+        yield Finding("refused", name, answer)
 
 
 def forgotten(run: Run) -> Iterator[Finding]:

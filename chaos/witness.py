@@ -36,6 +36,7 @@ async def collect(stage: Stage) -> Run:
         keys=keys,
         deeds=sorted(stage.deeds, key=lambda deed: deed.at),
         deaths=list(stage.cast.deaths),
+        refused=dict(stage.callers.refused),
         had_gap=stage.listener.had_gap,
     )
 

@@ -74,6 +74,10 @@ def test_a_canceled_tracker_has_no_event() -> None:
 # --- what is broken -------------------------------------------------------------------------------
 
 
+def test_a_request_that_was_refused_is_detected() -> None:
+    assert found(replace(WELL, refused={"g-2": "409 Conflict"})) == [("refused", "g-2")]
+
+
 def test_a_lost_tracker_is_detected() -> None:
     assert ("forgotten", "g-1") in found(replace(WELL, trackers={}))
 
