@@ -85,10 +85,9 @@ class Pages:
             kept = await self._store.trackers.listing(account)
             self._accounts[account] = _Known(listings.load(kept))
         known = self._accounts[account].listing
-        doubted = known.doubted_at is not None and known.trust < USABLE
-        if doubted and time.time() * 1000 - (known.doubted_at or 0) < listings.DOUBT_MS:
-            return 0
-        return page
+        if known.doubted_at is None or known.trust >= USABLE:
+            return page
+        return 0 if await self._store.now() - known.doubted_at < listings.DOUBT_MS else page
 
     async def look(self, account: str, claimed: ClaimedLooks, page: int) -> None:
         """Make one request for what was claimed, and give back what it did not show."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 import pytest
 
 from tests.poller.conftest import KEY, LANE, Desk
+from worker import listing
 from worker.listing import Page
 from worker.model import Answer, State, Terms
 from worker.poller import Poller
@@ -151,3 +153,22 @@ async def test_two_workers_share_pages_and_nothing_is_settled_twice(luma: Luma) 
         polls += tracker.polls
     asked = sum(each.pages + each.looks for each in (luma.client, other))
     assert asked < polls  # looked at singly, each would have been a request
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+async def test_how_long_a_list_is_doubted_is_told_by_one_clock(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    """That of this machine may be an hour off."""
+    shifted = time.time() + step_s
+    monkeypatch.setattr("time.time", lambda: shifted)
+    desk.provider.page = 100
+
+    async def rows(doubted_at: int) -> int:
+        doubted = listing.dump(listing.Listing(trust=0.0, doubted_at=doubted_at))
+        await desk.store.trackers.keep_listing("luma", doubted)
+        return await desk.poller()._pages.rows("luma")
+
+    now = await desk.store.now()
+    assert await rows(now) == 0
+    assert await rows(now - listing.DOUBT_MS) == 100
