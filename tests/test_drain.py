@@ -407,3 +407,23 @@ async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - the lane has nothing to wait on
             await asyncio.sleep(0.01)
+
+
+async def test_a_drain_that_is_canceled_just_as_its_last_work_ends_says_so(lane: Lane) -> None:
+    await lane.track("g-1")
+    lane.stopping.set()  # it claims nothing and waits for what it has in hand
+    loop = asyncio.get_running_loop()
+
+    async def ends_as_its_drain_is_canceled() -> None:
+        await lane.started.wait()
+        # In turn: this ends, its drain hears of that, is canceled, and goes on.
+        loop.call_soon(loop.call_soon, draining.cancel)
+
+    async def claim(_: int) -> Claimed:
+        raise AssertionError
+
+    work = Drain(lane.store, LANE, claim, hands=4, stopping=lane.stopping, start=lane.start)
+    work._begin(ends_as_its_drain_is_canceled, asyncio.Event())
+    draining = asyncio.create_task(work.run())
+    with pytest.raises(asyncio.CancelledError):
+        await draining

@@ -136,13 +136,17 @@ class Drain:
     async def _finish(self) -> None:
         """Let the work in hand end; what was cancelled falls due again when its lease ends."""
         try:
-            if self._busy:
-                await asyncio.wait(self._busy)
+            await self._empty_handed()
         except asyncio.CancelledError:
             self._let_go()
-            await asyncio.wait(self._busy)
+            await self._empty_handed()
             raise
         self._raise_failure()
+
+    async def _empty_handed(self) -> None:
+        """Wait until all work in hand has ended; the last may have, just as this was canceled."""
+        if self._busy:
+            await asyncio.wait(self._busy)
 
     def _let_go(self) -> None:
         for task in self._busy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from worker.model import (
     Progress,
     Same,
     Seen,
+    State,
     Terms,
     Tracker,
 )
@@ -117,6 +118,10 @@ class Desk:
         found = await self.store.trackers.get("luma", generation_id)
         assert found is not None
         return found
+
+    async def cancel(self) -> None:
+        tracker = replace(await self.tracker(), state=State.CANCELED, next_poll_at=None)
+        assert (await self.store.trackers.settle(tracker))[0]
 
     async def health(self) -> Any:
         return (await self.store.lanes.health([LANE]))[0]

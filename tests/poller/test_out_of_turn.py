@@ -71,6 +71,21 @@ async def test_what_a_late_look_shows_is_kept_no_longer_than_its_tracker(
     assert [key for key in keys if await desk.redis.pttl(key) < 0] == []
 
 
+async def test_a_look_at_a_canceled_tracker_that_shows_the_same_does_not_take_it_up_again(
+    desk: Desk, slow: None
+) -> None:
+    desk.provider.answers = [DREAMING]
+    await desk.track()
+    await desk.drain()
+    await desk.cancel()
+
+    await desk.poller().look_now("luma", "g-1")
+
+    tracker = await desk.tracker()
+    assert (tracker.state, tracker.polls, tracker.next_poll_at) == (State.CANCELED, 2, None)
+    assert await desk.redis.zcard(desk.store._scripts.key(f"due:{LANE}")) == 0
+
+
 async def test_a_look_out_of_turn_may_find_the_end(desk: Desk, slow: None) -> None:
     desk.provider.answers = [DREAMING, COMPLETED]
     await desk.track(callback_url=HOOK)

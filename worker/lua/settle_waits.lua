@@ -10,7 +10,7 @@ local fence = next_numbers(tonumber(ARGV[3]))
 local line = '([^\n]*)\n'
 for id, seen, next_at, watched in ARGV[4]:gmatch(line:rep(4)) do
   local tracker = key('tracker:' .. account .. ':' .. id)
-  local applies = redis.call('HGET', tracker, 'fence') == seen -- so it is still being tracked
+  local applies = redis.call('HGET', tracker, 'fence') == seen -- so it is tracked, as it was when claimed
   if applies then
     redis.call('HSET', tracker, 'watched', watched, 'fence', fence + #written)
     due[#due + 1] = next_at

@@ -292,9 +292,12 @@ class Watched(Changeable):
 
     @classmethod
     def of(cls, tracker: Tracker) -> Self:
-        """Take it from a tracker."""
+        """Take it from a tracker; without a mark if that is over, so that no look goes on from it."""
         names = (each.name for each in fields(cls) if each.name != "whole")
-        return cls(**{name: getattr(tracker, name) for name in names}, whole=lambda: tracker)
+        known = {name: getattr(tracker, name) for name in names}
+        if tracker.state is not State.TRACKING:
+            known["mark"] = None
+        return cls(**known, whole=lambda: tracker)
 
 
 @dataclass(frozen=True, slots=True)
