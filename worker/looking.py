@@ -177,11 +177,12 @@ class Looking:
                 others.append(look)
             elif batch not in batches:
                 batches.append(batch)
-        settled = [asyncio.ensure_future(self._settle_look(each)) for each in others]
-        for batch in batches:
-            await asyncio.shield(batch.written)  # a look that is cancelled takes no other with it
-        if settled:
-            await asyncio.gather(*settled)
+        # Shielded: a look that is canceled takes no other with it. Nor does one that fails.
+        writing: list[Awaitable[object]] = [asyncio.shield(each.written) for each in batches]
+        writing += map(self._settle_look, others)
+        for failure in await asyncio.gather(*writing, return_exceptions=True):
+            if isinstance(failure, BaseException):
+                raise failure
 
     def _note(self, look: Look, expect: Kind) -> _Batch | None:
         """Have a look written that showed nothing new; None if there is more to say of it."""
@@ -198,14 +199,10 @@ class Looking:
             return None
         price = self.price(it.account, paged=look.paged)
         look_at = policy.next_look(seen, expect, price, now=now, jitter=random.random())
-        telemetry.looked(
-            after.but(next_poll_at=look_at),
-            answer,
-            Wait(look_at),
-            duration_ms=look.took_ms,
-            late_ms=look.late_ms,
-        )
-        return self._write_soon(after.but(next_poll_at=look_at))
+        verdict = Wait(min(look_at, it.deadline_at))
+        after = after.but(next_poll_at=verdict.at)
+        telemetry.looked(after, answer, verdict, duration_ms=look.took_ms, late_ms=look.late_ms)
+        return self._write_soon(after)
 
     async def _settle_look(self, look: Look) -> None:
         """Decide what a look means for its tracker and its account, and write all of that."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -169,7 +170,8 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def lines() -> Iterator[list[Any]]:
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
+    caplog.set_level(logging.INFO)  # a look's line is not even made if nobody is to read it
     with structlog.testing.capture_logs() as captured:
         yield captured
 

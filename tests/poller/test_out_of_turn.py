@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.poller.conftest import COMPLETED, DREAMING, FAILED, HOOK, LANE, SHOWN, Desk
+from worker import schedule
 from worker.errors import NotFoundError, UnavailableError
 from worker.model import (
     Answer,
@@ -84,6 +85,20 @@ async def test_a_look_at_a_canceled_tracker_that_shows_the_same_does_not_take_it
     tracker = await desk.tracker()
     assert (tracker.state, tracker.polls, tracker.next_poll_at) == (State.CANCELED, 2, None)
     assert await desk.redis.zcard(desk.store._scripts.key(f"due:{LANE}")) == 0
+
+
+async def test_a_look_that_shows_the_same_plans_none_for_after_the_deadline(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "SHORTEST_GAP_S", 60.0)
+    desk.provider.answers = [DREAMING]
+    await desk.track(deadline_s=40.0)
+    await desk.drain()
+
+    await desk.poller().look_now("luma", "g-1")
+
+    tracker = await desk.tracker()
+    assert (tracker.polls, tracker.next_poll_at) == (2, tracker.deadline_at)
 
 
 async def test_a_look_out_of_turn_may_find_the_end(desk: Desk, slow: None) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from tests.poller.conftest import COMPLETED, DREAMING, Desk
 from worker.listing import Listing, dump
-from worker.model import Health, HealthReason, State, Terms, Watched
+from worker.looking import Look
+from worker.model import Health, HealthReason, Same, State, Terms, Watched
 from worker.store import ClaimedTracker, Clock
 
 
@@ -78,6 +79,28 @@ async def test_a_look_that_is_canceled_takes_no_other_with_it(
 
     tracker = await desk.tracker(f"g-{2 - canceled}")
     assert (tracker.state, tracker.polls) == (State.TRACKING, 2)
+
+
+async def test_what_a_page_showed_new_is_written_before_what_could_not_be_written_is_told_of(
+    desk: Desk, slow: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.provider.answers = [DREAMING]
+    await desk.track("g-1", "g-2")
+    poller = desk.poller()
+    await poller.drain("luma", "poll:luma", desk.stopping)
+    looks = [
+        Look(before=Watched.of(await desk.tracker(name)), answer=answer, now=1, took_ms=1)
+        for name, answer in (("g-1", Same()), ("g-2", COMPLETED))
+    ]
+
+    async def fails(account: str, looks: Any) -> list[bool]:
+        raise ConnectionError
+
+    monkeypatch.setattr(desk.store.trackers, "settle_waits", fails)
+    with pytest.raises(ConnectionError):
+        await poller._looking.conclude(*looks)
+
+    assert (await desk.tracker("g-2")).state is State.COMPLETED
 
 
 async def test_what_a_hold_or_a_pause_has_made_late_does_not_raise_the_price(desk: Desk) -> None:

@@ -114,6 +114,11 @@ async def test_a_look_is_in_the_timeline_before_what_happened_after_it(
 
     assert [each.kind for each in lines] == ["tracked", "look", "attempt"]
 
+    await store.trackers.settle(await claim(store), entries=[Entry(T + 7, "change")], now=T)
+
+    lines = await store.trackers.timeline("luma", "g-1")
+    assert [each.kind for each in lines] == ["tracked", "look", "attempt", "change"]
+
 
 async def test_a_look_at_what_was_claimed_by_a_page_reads_the_rest_when_it_is_asked_for(
     store: Store, tracker: Tracker

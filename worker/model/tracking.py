@@ -292,7 +292,7 @@ class Watched(Changeable):
 
     @classmethod
     def of(cls, tracker: Tracker) -> Self:
-        """Take it from a tracker; without a mark if that is over, so that no look goes on from it."""
+        """Take it from a tracker; what is over gets no mark, so that no look takes it up again."""
         names = (each.name for each in fields(cls) if each.name != "whole")
         known = {name: getattr(tracker, name) for name in names}
         if tracker.state is not State.TRACKING:

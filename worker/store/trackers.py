@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from operator import attrgetter
 from typing import Any
 
 from worker.model import (
@@ -137,9 +137,9 @@ class Trackers:
         lines, watched = await pipe.execute()
         entries = [timelines.entry_from_json(each) for each in lines]
         if repeats := records.repeats_from_json(watched):
-            later = sum(1 for _ in takewhile(lambda each: each.at > repeats.since, entries[::-1]))
-            entries.insert(len(entries) - later, timelines.of_repeats(repeats))
-        return entries
+            entries.append(timelines.of_repeats(repeats))
+        # A line of many looks is written after their last, but begins with their first.
+        return sorted(entries, key=attrgetter("at"))
 
     async def hurry(
         self, account: str, generation_id: str, *, now: int | None = None
