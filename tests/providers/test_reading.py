@@ -21,7 +21,7 @@ from worker.providers.reading import (
     read_id,
     read_rows,
 )
-from worker.providers.spec import load
+from worker.providers.spec import load, parse, text_of
 
 LUMA = load("luma")
 
@@ -52,6 +52,16 @@ def test_what_shows_the_same_again_is_the_same_and_whatever_differs_is_not(value
 
     assert again == Same(created_at=seen.created_at)
     assert isinstance(other, Seen) is (value != 1 or value is True)
+
+
+def test_what_is_the_same_is_read_anew_once_it_is_read_otherwise() -> None:
+    seen = read_generation(LUMA, {**QUEUED, "state": "ready"})
+    assert isinstance(seen, Seen)
+    mended = parse("luma", text_of("luma").replace('["completed"]', '["completed", "ready"]'))
+
+    again = read_again(mended, {**QUEUED, "state": "ready"}, seen.mark)
+
+    assert (seen.progress, again.progress) == (Progress.RUNNING, Progress.COMPLETED)
 
 
 def test_what_has_no_mark_is_read() -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
+from hashlib import blake2b
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
@@ -211,6 +212,13 @@ class Provider(_Data):
         if self.list_generations and self.read.id is None:
             raise ValueError("list_generations needs read.id")
         return self
+
+    @cached_property
+    def reading(self) -> bytes:
+        """A digest of all that answers are read by."""
+        told = self.model_dump(include={"asset_lifetime_s", "read", "states", "failures"})
+        text = orjson.dumps(told, default=sorted, option=orjson.OPT_SORT_KEYS)
+        return blake2b(text, digest_size=16).digest()
 
 
 @cache
