@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from worker import events, stream
 from worker.hosting import Server, url_of
 from worker.model import Attempt, DeliveryState, Endpoint, EndpointEvent, Entry
-from worker.store import StreamEntry, records
+from worker.store import StreamEntry, packing
 from worker.stream import EventStream
 
 from .conftest import COMPLETED, HOOK, House, assert_problem
@@ -181,7 +181,7 @@ async def test_it_is_the_webhooks_body_without_the_providers_object(api: Api) ->
         heard = (await ear.event()).data
     key = f"test:event:{heard['event_id']}"
     kept = await api.house.redis.hget(key, "body")  # type: ignore[misc]
-    body = json.loads(records.body_of(kept))
+    body = json.loads(packing.body_of(kept))
     assert body["data"].pop("generation")
     assert heard == {"event_id": heard["event_id"], **body}
 

@@ -18,7 +18,7 @@ from worker.courier import Courier
 from worker.egress import Egress
 from worker.endpoints import Endpoints
 from worker.model import Delivery, DeliveryState, Endpoint, EventType, Health, State, Terms
-from worker.store import Store, records
+from worker.store import Store, packing
 
 DEFAULT_SECRET = signing.new_secret(bytes(range(32)))
 LOOPBACK = ip_network("127.0.0.0/8")
@@ -179,7 +179,7 @@ class Office:
         """Read the bytes of the event that a delivery is about."""
         kept = await self.redis.hget(f"test:event:{owed.event_id}", "body")  # type: ignore[misc]
         assert kept is not None
-        return records.body_of(kept)
+        return packing.body_of(kept)
 
     async def deliveries(self) -> list[Delivery]:
         ids = await self.store.deliveries.ids(list(DeliveryState), before=None, limit=1000)

@@ -17,7 +17,7 @@ from worker.egress import TIMEOUT_S
 from worker.jobs import JOB_TIMEOUT_S
 from worker.model import Account, Answer, Delivery, Progress, Seen, State, Throttled, Trouble
 from worker.poller import Poller
-from worker.store import LEASE_S, records
+from worker.store import LEASE_S, packing
 
 LIFETIME_S = 3600.0
 FRESH = {"video": "https://a.example/v.mp4?signed=2"}
@@ -59,7 +59,7 @@ async def post_late(office: Office, receiver: Receiver, **settings: Any) -> byte
     """Post an event whose assets have expired; returns the bytes that it was born with."""
     shop = await office.endpoint("shop", receiver.url, **settings)
     owed = await office.owe(shop, seen_s_ago=2 * LIFETIME_S)
-    body = records.body_of(await office.redis.hget(f"test:event:{owed.event_id}", "body"))
+    body = packing.body_of(await office.redis.hget(f"test:event:{owed.event_id}", "body"))
     await office.drain(receiver.lane)
     return body
 
@@ -94,7 +94,7 @@ async def test_a_refreshed_event_keeps_its_id_and_its_own_bytes(
     (delivery,) = await office.deliveries()
     assert receiver.webhook_ids == [delivery.event_id]
     kept = await office.redis.hget(f"test:event:{delivery.event_id}", "body")
-    assert records.body_of(kept) == born
+    assert packing.body_of(kept) == born
 
 
 async def test_the_change_is_on_the_trackers_record(

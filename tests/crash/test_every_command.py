@@ -36,7 +36,7 @@ from worker.model import (
     Terms,
 )
 from worker.poller import Poller
-from worker.store import Store, records
+from worker.store import Store, packing
 
 PREFIX = "test"
 LEASE_S = 0.05
@@ -250,7 +250,7 @@ async def born(redis: MortalRedis) -> dict[str, Any]:
     entries = await redis.xrange(f"{PREFIX}:events")
     names = [entry[b"event_id"].decode() for _, entry in entries]
     kept = {name: await redis.hget(f"{PREFIX}:event:{name}", "body") for name in names}
-    return {name: json.loads(records.body_of(body)) for name, body in kept.items()}
+    return {name: json.loads(packing.body_of(body)) for name, body in kept.items()}
 
 
 def test_the_receivers_have_a_lane_each() -> None:

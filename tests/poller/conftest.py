@@ -29,7 +29,7 @@ from worker.model import (
 )
 from worker.poller import Poller
 from worker.providers.client import ProviderClient
-from worker.store import Store, records
+from worker.store import Store, packing
 
 LANE = "poll:luma"
 KEY = "luma-key-hunter2"
@@ -132,7 +132,7 @@ class Desk:
         entries = await self.redis.xrange(self.store._scripts.key("events"))
         names = [entry[b"event_id"].decode() for _, entry in entries]
         keys = [self.store._scripts.key(f"event:{name}") for name in names]
-        bodies = [records.body_of(await self.redis.hget(key, "body")) for key in keys]
+        bodies = [packing.body_of(await self.redis.hget(key, "body")) for key in keys]
         return [json.loads(body) for body in bodies]
 
     async def owed(self) -> list[Any]:

@@ -25,7 +25,7 @@ from worker.model import (
     Terms,
     Tracker,
 )
-from worker.store import records
+from worker.store import packing, records
 
 # Written by the first release. It must be readable for ever: it stands in somebody's Redis.
 FIRST_RELEASE = "eLtCe3iGIzWFQePPGDW+TI3NjYwMLI0szLHGSjo4X2MxDTkka2sBs34tow=="
@@ -258,14 +258,14 @@ def test_terms_written_without_defaults_are_short() -> None:
 @given(st.dictionaries(st.text(), st.text(), max_size=40))
 def test_the_body_of_an_event_comes_back_byte_for_byte(data: dict[str, str]) -> None:
     body = to_json({"type": "generation.completed", "data": data})
-    kept = records.packed_body(body)
-    assert records.body_of(kept) == body
+    kept = packing.packed_body(body)
+    assert packing.body_of(kept) == body
     assert len(kept) <= len(body)
 
 
 def test_a_body_that_was_written_unpacked_is_read_as_ever() -> None:
     body = b'{"data": "' + b"x" * 5000 + b'"}'
-    assert records.body_of(body) == body
+    assert packing.body_of(body) == body
 
 
 def test_a_long_body_is_kept_in_a_fraction_of_its_bytes() -> None:
@@ -281,7 +281,7 @@ def test_a_long_body_is_kept_in_a_fraction_of_its_bytes() -> None:
     data = {"generation_id": name, "assets": generation["assets"], "generation": generation}
     body = to_json({"type": "generation.completed", "data": data})
     assert len(body) > 512
-    assert len(records.packed_body(body)) < len(body) / 2
+    assert len(packing.packed_body(body)) < len(body) / 2
 
 
 @pytest.mark.parametrize("finished", [False, True], ids=["running", "finished"])

@@ -15,7 +15,7 @@ from worker.model import (
     Health,
     NewEvent,
 )
-from worker.store import records, timelines
+from worker.store import packing, records, timelines
 from worker.store.scripts import ALIVE_S, Clock, Scripts, ms, pairs
 
 BARE_CONCURRENCY = 8
@@ -136,7 +136,7 @@ class Deliveries:
             kept = pairs(row) | {b"fence": b"%d" % fence}
             delivery = records.delivery_from_hash(delivery_id.decode(), kept)
             to = endpoints[kept[b"endpoint"]]
-            claimed.append(ClaimedDelivery(delivery, records.body_of(body), to))
+            claimed.append(ClaimedDelivery(delivery, packing.body_of(body), to))
         known = records.health_from_row(health)
         return ClaimedDeliveries(Clock.at(at), None if wake_at < 0 else wake_at, known, claimed)
 

@@ -8,7 +8,6 @@ a hundred thousand trackers every byte of them is a hundred kilobytes.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import partial
@@ -35,9 +34,11 @@ from worker.model import (
     Tracker,
     Watched,
 )
+from worker.store.packing import packed, packed_body, unpacked
 
 # What every look changes, and what else it needs to know if it shows nothing new, has a field of
-# its own, so that the record need not be unpacked for it, nor written, and packed, anew.
+# its own, so that the record need not be unpacked for it, nor written, and packed, anew. They are
+# told apart by their places: never change them, nor those in `Repeats`, but at the end.
 WATCHED = (
     *("provider_state", "polls", "seen_at", "created_at", "born_at"),
     *("entered_at", "queued_at", "running_at", "kind", "mark", "repeats", "next_poll_at"),
@@ -89,31 +90,10 @@ _NOBODY = Watched(
     deadline_at=0,
     whole=lambda: _UNKNOWN,
 )
-_TRACKER_READ = {*_TRACKER_FIELDS, *WATCHED}  # earlier versions had all of it in the record
+# Earlier versions have all of it in the record; where one works beside this, the later look counts.
+_TRACKER_READ = {*_TRACKER_FIELDS, *WATCHED}
 _watched_values = attrgetter(*WATCHED)
 _TERMS_FIELDS = {f.name: getattr(_NO_TERMS, f.name) for f in fields(Terms)}
-
-# What records have in common, the most common at the end. It halves them once more, to below the
-# 512 bytes that a hash keeps compact. Never change it: what stands in Redis was packed with it.
-_COMMON = (
-    b'"failure_reason":"","last_error":"timeout 502 Bad Gateway","error_streak":1,"missing_count":'
-    b'"missing_since":1,"reason":"deadline","https://storage.googleapis.com/","status":"RUNNING",'
-    b'"SUCCEEDED","output":[{"type":"image","url":"photon-1","photon-flash-1","uni-1","ray-flash-2",'
-    b'"ray-3.2","1080p","10s","9:16","1:1","keyframes":{"frame0":{"type":"image","url":"https://'
-    b'"concepts":null,"callback_url":"https://","generation_type":"image","state":"queued",'
-    b'"completed","failed","finished_at":179"poll_errors":1,"provider":"luma-agents",'
-    b'{"provider":"luma","provider_state":"dreaming","model":"ray-2","type":"video","assets":{'
-    b'"video":"https://storage.cdn-luma.com/dream_machine/_result.mp4","image":"_thumb.jpg"},'
-    b'"progress_video":"_progress.mp4"},"polls":1,"looked_at":179,"seen_at":179,"created_at":179,'
-    b'"next_poll_at":179,"generation":{"id":"","generation_type":"video","state":"dreaming",'
-    b'"failure_reason":null,"created_at":"202-0-1T0:0:0.Z","assets":null,"model":"ray-2",'
-    b'"request":{"generation_type":"video","model":"ray-2","prompt":"","aspect_ratio":"16:9",'
-    b'"loop":false,"keyframes":null,"callback_url":null,"resolution":"720p","duration":"5s"}}}'
-)
-
-
-_PACKED_FROM = 512
-"""Bodies of so many bytes are packed; most become a third. Below, little would be won."""
 
 
 def _written(thing: object, defaults: Mapping[str, Any]) -> bytes:
@@ -156,12 +136,12 @@ def terms_from_json(text: bytes) -> Terms:
 def new_record(provider: str, traceparent: str | None = None) -> bytes:
     """Write down the `record` of a tracker of which nothing else is known."""
     trace = {} if traceparent is None else {"traceparent": traceparent}
-    return _packed(to_json({"provider": provider, **trace}))
+    return packed(to_json({"provider": provider, **trace}))
 
 
 def tracker_to_record(tracker: Tracker) -> bytes:
     """Write down a tracker's `record`: all but what the hash keeps apart."""
-    return _packed(_written(tracker, _TRACKER_FIELDS))
+    return packed(_written(tracker, _TRACKER_FIELDS))
 
 
 def watched_to_json(tracker: Tracker | Watched) -> bytes:
@@ -174,7 +154,7 @@ def _watched_from_json(text: bytes | None) -> dict[str, Any]:
     if "kind" in known:
         known["kind"] = tuple(known["kind"])
     if known.get("repeats"):
-        known["repeats"] = Repeats(*known["repeats"])
+        known["repeats"] = Repeats(*known["repeats"][: len(Repeats._fields)])
     return known
 
 
@@ -207,23 +187,16 @@ def tracker_from_row(account: str, generation_id: str, row: Sequence[bytes | Non
     return tracker_from_hash(account, generation_id, kept)
 
 
-def _packed(text: bytes) -> bytes:
-    packer = zlib.compressobj(zdict=_COMMON)
-    return packer.compress(text) + packer.flush()
-
-
-def _unpacked(packed: bytes) -> bytes:
-    return zlib.decompressobj(zdict=_COMMON).decompress(packed)
-
-
 def tracker_from_hash(account: str, generation_id: str, row: Mapping[bytes, bytes]) -> Tracker:
     """Read a tracker back from its hash."""
-    record = _read(_unpacked(row[b"record"]), _TRACKER_READ)
+    record = _read(unpacked(row[b"record"]), _TRACKER_READ)
     if "reason" in record:
         record["reason"] = Reason(record["reason"])
     if "kind" in record:
         record["kind"] = tuple(record["kind"])
-    record |= _watched_from_json(row.get(b"watched"))
+    watched = _watched_from_json(row.get(b"watched"))
+    if (watched.get("seen_at") or 0) >= (record.get("seen_at") or 0):
+        record |= watched
     state, tracked_at = State(row[b"state"].decode()), int(row[b"tracked_at"])
     if state is State.TRACKING:  # before its first look it is due at once
         record["next_poll_at"] = record.get("next_poll_at") or tracked_at
@@ -360,13 +333,3 @@ def attempt_to_json(attempt: Attempt) -> bytes:
     """Write down one attempt."""
     values = ((f.name, getattr(attempt, f.name)) for f in fields(attempt))
     return to_json({name: v for name, v in values if v is not None})
-
-
-def packed_body(body: bytes) -> bytes:
-    """Write down an event's body, packed if that pays."""
-    return body if len(body) < _PACKED_FROM else _packed(body)
-
-
-def body_of(kept: bytes) -> bytes:
-    """Read an event's body back. It is JSON, and what is packed does not begin as that does."""
-    return kept if kept.startswith(b"{") else _unpacked(kept)

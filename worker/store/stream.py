@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from worker.store import records
+from worker.store import packing
 from worker.store.scripts import Scripts, ms
 
 BLOCK_S = 5.0
@@ -74,7 +74,7 @@ class Stream:
         pipe = self._redis.pipeline(transaction=False)
         for event_id in event_ids:
             pipe.hget(self._key(f"event:{event_id}"), "body")
-        return [None if kept is None else records.body_of(kept) for kept in await pipe.execute()]
+        return [None if kept is None else packing.body_of(kept) for kept in await pipe.execute()]
 
 
 _COMMON = ("event_id", "type", "account", "generation_id")

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from worker.model import Declined, Submission, SubmissionState
-from worker.store import records
+from worker.store import packing, records
 from worker.store.scripts import ALIVE_S, Clock, Scripts, ms, pairs
 
 _REFUSAL_FIELDS = tuple(f.name for f in fields(Declined))
@@ -198,11 +198,11 @@ def _record(submission: Submission) -> bytes:
     }
     if submission.refusal is not None:
         kept["refusal"] = {name: getattr(submission.refusal, name) for name in _REFUSAL_FIELDS}
-    return records.packed_body(to_json({name: each for name, each in kept.items() if each}))
+    return packing.packed_body(to_json({name: each for name, each in kept.items() if each}))
 
 
 def _from_hash(name: str, row: Mapping[bytes, bytes]) -> Submission:
-    kept = from_json(records.body_of(row[b"record"]))
+    kept = from_json(packing.body_of(row[b"record"]))
     generation_id, ended_at = row.get(b"generation_id"), row.get(b"ended_at")
     refusal = kept.get("refusal")
     known = {} if refusal is None else {k: v for k, v in refusal.items() if k in _REFUSAL_FIELDS}
