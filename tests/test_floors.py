@@ -44,6 +44,7 @@ FLOORS: dict[int, set[str]] = {
         "stream",
         "paging",
         "poller",
+        "health",
         "learner",
         "looking",
         "pages",

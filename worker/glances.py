@@ -6,16 +6,15 @@ and what its answer says of the account (too many requests, say) holds for every
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, TypeVar
 
-from worker import listing, policy, shapes, telemetry
+from worker import listing, shapes, telemetry
 from worker.errors import NotFoundError, UnavailableError
+from worker.health import tell_health
 from worker.model import (
     Account,
-    Health,
     JsonObject,
     Missing,
     Refused,
@@ -110,7 +109,7 @@ class Glances:
         account: Account,
         call: Literal["get", "list"],
         ask: Callable[[], Awaitable[_Found | Refusal]],
-        generation_id: str = "",
+        generation_id: str | None = None,
     ) -> tuple[_Found, int]:
         """Make one request within the budget, and get what it found, and when."""
         claimed = await self._store.trackers.claim_request(
@@ -126,24 +125,12 @@ class Glances:
         took_ms = round((time.monotonic() - started) * 1000)
         telemetry.requested(account.name, call, duration_ms=took_ms)
         now = claimed.clock.now()
-        await self._tell_health(account.name, claimed.health, found, generation_id, now)
-        if isinstance(found, Missing | Refused | Throttled | Trouble):
-            raise in_words(found, account.name, generation_id)
-        return found, now
-
-    async def _tell_health(
-        self,
-        account: str,
-        before: Health,
-        found: Seen | listing.Page | Refusal,
-        generation_id: str,
-        now: int,
-    ) -> None:
-        answer = Missing("") if isinstance(found, listing.Page) else found
-        after = policy.next_health(
-            before, answer, generation_id=generation_id, now=now, jitter=random.random()
+        refusal = found if isinstance(found, Missing | Refused | Throttled | Trouble) else None
+        await tell_health(
+            *(self._store, account.name, claimed.health, refusal),
+            generation_id=generation_id,
+            now=now,
         )
-        if after != before:
-            await self._store.trackers.tell_health(account, after)
-            if after.held_until or before.held_until:
-                telemetry.held(account, after)
+        if isinstance(found, Missing | Refused | Throttled | Trouble):
+            raise in_words(found, account.name, generation_id or "")
+        return found, now

@@ -7,17 +7,18 @@ should have shown is looked at singly first.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from worker import listing as listings
 from worker import policy, telemetry
+from worker.health import tell_health
 from worker.listing import Listing, Page, Reconciled, Wanted, Window
 from worker.looking import Look, Looking
-from worker.model import Account, Health, Missing, Refused, Same, Seen, Throttled, Trouble, Watched
+from worker.model import Account, Refused, Same, Seen, Throttled, Watched
 from worker.providers.client import ProviderClient
+from worker.refusals import Refusal
 from worker.schedule import LONGEST_GAP_S
 from worker.store import ClaimedLooks, Store
 
@@ -153,14 +154,9 @@ class Pages:
         took_ms = round((time.monotonic() - started) * 1000)
         telemetry.requested(account, "list", duration_ms=took_ms)
         now = claimed.clock.now()
-        await self._tell_health(account, claimed.health, answer, now)
-        if isinstance(answer, Page):
-            told = self._reconciled(claimed, window, answer, now)
-        elif isinstance(answer, Throttled) or (isinstance(answer, Refused) and answer.of_account):
-            told = Reconciled(known.listing, {}, ())
-        else:
-            failed = listings.failed(known.listing, window, now=now)
-            told = Reconciled(failed, {}, tuple(window.expected))
+        refusal = None if isinstance(answer, Page) else answer
+        await tell_health(self._store, account, claimed.health, refusal, now=now)
+        told = self._reconciled(claimed, window, answer, now)
         known.listing = told.listing
         known.singly |= set(told.absent)
         if len(known.singly) > 10 * window.limit:
@@ -185,11 +181,16 @@ class Pages:
             await self._looking.paid(leader, now=now, worth=sum(gains[name] for name in names))
 
     def _reconciled(
-        self, claimed: ClaimedLooks, window: Window, page: Page, now: int
+        self, claimed: ClaimedLooks, window: Window, answer: Page | Refusal, now: int
     ) -> Reconciled:
-        at_work = {each.generation_id: each.running_at is not None for each in claimed.looks}
-        known = self._accounts[claimed.looks[0].account]
-        return listings.reconcile(known.listing, window, page, known=at_work, now=now)
+        listing = self._accounts[claimed.looks[0].account].listing
+        if isinstance(answer, Page):
+            at_work = {each.generation_id: each.running_at is not None for each in claimed.looks}
+            return listings.reconcile(listing, window, answer, known=at_work, now=now)
+        if isinstance(answer, Throttled) or (isinstance(answer, Refused) and answer.of_account):
+            return Reconciled(listing, {}, ())
+        failed = listings.failed(listing, window, now=now)
+        return Reconciled(failed, {}, tuple(window.expected))
 
     async def _conclude(
         self,
@@ -204,23 +205,3 @@ class Pages:
             if each.generation_id in seen
         ]
         await self._looking.conclude(*looks)
-
-    async def _tell_health(
-        self,
-        account: str,
-        health: Health,
-        answer: Page | Missing | Refused | Throttled | Trouble,
-        now: int,
-    ) -> None:
-        """Take from a page's answer what it says of the account.
-
-        That there is no list, or none for this key, says nothing of it.
-        """
-        if isinstance(answer, Missing) or (isinstance(answer, Refused) and not answer.of_account):
-            return
-        told = Missing("") if isinstance(answer, Page) else answer
-        after = policy.next_health(health, told, generation_id="", now=now, jitter=random.random())
-        if after != health:
-            await self._store.trackers.tell_health(account, after)
-            if after.held_until or health.held_until:
-                telemetry.held(account, after)

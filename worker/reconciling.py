@@ -7,11 +7,11 @@ within the account's budget; what it does not show for certain stays unknown, an
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from worker import policy, submissions, telemetry
-from worker.model import Account, Health, Missing, Refused, Submission, SubmissionState
+from worker import submissions, telemetry
+from worker.health import tell_health
+from worker.model import Account, Submission, SubmissionState
 from worker.providers.client import ProviderClient
 from worker.refusals import Refusal
 from worker.store import ClaimedSubmission, Store
@@ -101,7 +101,9 @@ class Reconciling:
                 return f"The account must not be asked for another {leave:.1f} s"
             limit = client.page or 0
             shown = await client.listed(limit=limit, offset=page * limit, clock=leave.clock.now)
-            await self._tell_health(account, leave.health, shown, leave.clock.now())
+            refusal = None if isinstance(shown, list) else shown
+            now = leave.clock.now()
+            await tell_health(self._store, account, leave.health, refusal, now=now)
             if not isinstance(shown, list):
                 return f"The provider's list cannot be read ({shown.detail})"
             rows += shown
@@ -169,19 +171,6 @@ class Reconciling:
         known = submission.but(state=SubmissionState.UNKNOWN, detail=f"{detail}. {WHAT_TO_DO}")
         if await self._store.submissions.settle(known):
             telemetry.reconciled(known)
-
-    async def _tell_health(
-        self, account: str, health: Health, answer: list[Row] | Refusal, now: int
-    ) -> None:
-        """Take from a page's answer what it says of the account, as for any other look."""
-        if isinstance(answer, Missing) or (isinstance(answer, Refused) and not answer.of_account):
-            return
-        told = Missing("") if isinstance(answer, list) else answer
-        after = policy.next_health(health, told, generation_id="", now=now, jitter=random.random())
-        if after != health:
-            await self._store.trackers.tell_health(account, after)
-            if after.held_until or health.held_until:
-                telemetry.held(account, after)
 
 
 def _intent(submission: Submission, client: ProviderClient) -> Intent:

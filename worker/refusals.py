@@ -29,9 +29,7 @@ def in_words(
             )
         case Refused():
             return UnavailableError(
-                f"The provider rejects the credentials of account {account} ({refusal.detail})."
-                " Whoever runs this has to check its API key.",
-                retry_after=CREDENTIALS_S,
+                _refused(refusal, account, generation_id), retry_after=CREDENTIALS_S
             )
         case Throttled():
             return UnavailableError(
@@ -46,3 +44,15 @@ def in_words(
             )
         case _:
             assert_never(refusal)
+
+
+def _refused(refusal: Refused, account: str, generation_id: str) -> str:
+    if refusal.of_account:
+        return (
+            f"The provider rejects the credentials of account {account} ({refusal.detail})."
+            " Whoever runs this has to check its API key."
+        )
+    return (
+        f"The provider does not show {generation_id or 'the list'} to account {account}"
+        f" ({refusal.detail}). It may be another account's, or not for this API key."
+    )

@@ -41,6 +41,7 @@ async def test_a_glance_changes_nothing_of_what_is_tracked(
     [
         (Missing("404 Not Found"), 404, "does not know g-1"),
         (Refused("401 Unauthorized"), 503, "rejects the credentials of account luma"),
+        (Refused("403 Forbidden", of_account=False), 503, "does not show g-1 to account luma"),
         (Throttled("429 Too Many Requests", 17.0), 503, "asked its provider too often"),
         (Trouble("502 Bad Gateway"), 503, "says nothing about the generation"),
     ],
@@ -99,9 +100,13 @@ async def test_a_key_that_may_only_read_makes_no_requests(house: House, path: st
 
 
 class Lister(Provider):
-    """Has a list of three, of which one row cannot be read."""
+    """Has a list of three, of which one row cannot be read; or refuses it."""
 
-    async def list_generations(self, *, limit: int, offset: int) -> Page:
+    refusal: Refused | None = None
+
+    async def list_generations(self, *, limit: int, offset: int) -> Page | Refused:
+        if self.refusal:
+            return self.refusal
         rows: list[tuple[str, Seen] | None] = [("g-1", COMPLETED), None, ("g-2", DREAMING)]
         self.asked.append(f"{limit}+{offset}")
         return Page(offset, limit, tuple(rows[offset : offset + limit]))
@@ -133,6 +138,16 @@ async def test_a_page_that_is_full_says_where_there_may_be_more(
     assert shown == [["g-1"], ["g-2"]]
     assert [page["next_offset"] for page in pages] == [2, None]
     assert lister.asked == ["2+0", "2+2"]
+
+
+async def test_a_list_that_is_not_for_this_key_says_nothing_of_the_account(
+    client: httpx.AsyncClient, lister: Lister
+) -> None:
+    lister.refusal = lister.answer = Refused("403 Forbidden", of_account=False)
+    assert "does not show the list" in assert_problem(await client.get(MANY), 503)
+    await client.get(ONE)  # that one alone may be somebody else's
+    (account, _) = (await client.get("/v1/accounts")).json()["items"]
+    assert account["health"]["held_until"] is None
 
 
 async def test_a_provider_without_a_list_is_a_404_that_says_what_there_is(
