@@ -96,3 +96,14 @@ async def test_more_kinds_than_there_is_room_for_count_as_their_parents(
     known, _ = await learner.known("luma")
     assert len(known) <= 8
     assert known[("m",)].ends == pytest.approx(20, rel=0.02)
+
+
+async def test_of_many_ends_at_once_each_kind_is_learned_of(store: Store) -> None:
+    other = ("photon-1", "image")
+    await see(store, *[100.0] * 40)
+    await see(store, *[9.0] * 40, kind=other)
+
+    await Learner(store, {}).fold("luma")
+
+    assert await median_s(Learner(store, {})) > 60
+    assert await median_s(Learner(store, {}), other) < 20

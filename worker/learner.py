@@ -6,6 +6,7 @@ ends at once do so once, since the store takes only what extends what stands.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ REFRESH_S = 1.0
 READ_AT_ONCE = 1000
 
 LEARNED_AT_ONCE = 20
-"""Of more ends than this at a time the newest are learned from: the others would tell the same."""
+"""Of more ends than this at a time some are learned from, evenly: the others would tell the same."""
 
 
 @dataclass(slots=True)
@@ -90,9 +91,10 @@ class Learner:
         found = await self._store.learned.unlearned(account, READ_AT_ONCE)
         if not found.observations:
             return
-        newest = map(Observation.from_bytes, found.observations[-LEARNED_AT_ONCE:])
+        every = math.ceil(len(found.observations) / LEARNED_AT_ONCE)
+        some = map(Observation.from_bytes, found.observations[::every])
         (known, _), now = await self.known(account), await self._store.now()
-        room = bounded(known, filter(None, newest), now=now)
+        room = bounded(known, filter(None, some), now=now)
         learned = fold(known, self._priors.get(account, Prior()), room.observations, now=now)
         await self._store.learned.fold(
             account,
