@@ -110,9 +110,8 @@ class Starter:
                 try:
                     await self._queue_drain(lanes)
                 except OutOfMemoryError:
-                    if (
-                        self.when_full
-                    ):  # elsewhere there is no worker, and a lane waits to be staged
+                    # Elsewhere there is no worker, and a lane waits to be staged.
+                    if self.when_full is not None:
                         self.when_full(lanes)
 
     async def _queue_drain(self, lanes: list[str]) -> None:

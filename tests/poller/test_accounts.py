@@ -101,6 +101,21 @@ async def test_the_third_look_in_trouble_in_a_row_holds_the_account(
     assert 90_000 < health.held_until - await desk.store.now() <= 100_000
 
 
+async def test_a_look_that_shows_the_same_ends_the_trouble_of_its_account(
+    desk: Desk, slow: None
+) -> None:
+    desk.provider.answers = [DREAMING]
+    await desk.track()
+    await desk.drain()
+    trouble = replace(await desk.health(), reason=HealthReason.UNREACHABLE, streak=1)
+    await desk.store.trackers.tell_health("luma", trouble)
+
+    await desk.poller().look_now("luma", "g-1")
+
+    assert (await desk.health()).reason is None
+    assert (await desk.tracker()).polls == 2
+
+
 async def test_a_tracker_ends_at_its_deadline_though_the_account_is_held(desk: Desk) -> None:
     desk.provider.answers = [DREAMING, Refused("401 Unauthorized")]
     await desk.track(deadline_s=0.4, callback_url=HOOK)

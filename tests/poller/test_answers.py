@@ -161,6 +161,18 @@ async def test_an_event_at_the_deadline_carries_what_was_seen_last(desk: Desk, q
     assert body["data"]["provider_state"] == "dreaming"
 
 
+async def test_what_shows_the_same_until_its_deadline_ends_there(desk: Desk, quick: None) -> None:
+    desk.provider.answers = [DREAMING]
+    await desk.track(deadline_s=0.2)
+
+    await desk.drain()
+
+    tracker = await desk.tracker()
+    assert (tracker.state, tracker.reason) == (State.EXPIRED, Reason.DEADLINE)
+    assert tracker.finished_at is not None
+    assert 0 <= tracker.finished_at - tracker.deadline_at < 1000
+
+
 async def test_trouble_backs_off_and_never_ends_a_tracker(desk: Desk, quick: None) -> None:
     desk.provider.answers = [*[Trouble("502 Bad Gateway")] * 5, COMPLETED]
     await desk.track()

@@ -19,12 +19,14 @@ async def seen_long_ago(desk: Desk, name: str, *, seconds: int) -> None:
     """Track a generation that a look has shown running, and that is due."""
     now = await desk.store.now()
     at = now - seconds * 1000
-    await desk.store.trackers.track("luma", "luma", [(name, Terms(deadline_s=3600))], now=at)
+    terms = Terms(deadline_s=seconds + 3600)
+    await desk.store.trackers.track("luma", "luma", [(name, terms)], now=at)
     claimed = await desk.store.trackers.claim_one("luma", name, rate=None, now=at)
     assert isinstance(claimed, ClaimedTracker)
     after = replace(
         claimed.tracker,
         provider_state="dreaming",
+        mark="dreaming",
         next_poll_at=now - 100,
         **dict.fromkeys(("entered_at", "seen_at", "running_at"), at),
     )
@@ -79,6 +81,19 @@ async def test_a_look_that_is_canceled_takes_no_other_with_it(
 
     tracker = await desk.tracker(f"g-{2 - canceled}")
     assert (tracker.state, tracker.polls) == (State.TRACKING, 2)
+
+
+async def test_what_shows_the_same_for_longer_than_its_kind_lasts_is_learned_of_once(
+    desk: Desk, slow: None
+) -> None:
+    desk.provider.answers = [DREAMING]
+    await seen_long_ago(desk, "g-1", seconds=10 * 86_400)
+
+    for _ in range(2):
+        await desk.poller().look_now("luma", "g-1")
+
+    assert await desk.redis.llen(desk.store._scripts.key("observed:luma")) == 1
+    assert (await desk.tracker()).polls == 2
 
 
 async def test_what_a_page_showed_new_is_written_before_what_could_not_be_written_is_told_of(
