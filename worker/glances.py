@@ -126,10 +126,9 @@ class Glances:
         telemetry.requested(account.name, call, duration_ms=took_ms)
         now = claimed.clock.now()
         refusal = found if isinstance(found, Missing | Refused | Throttled | Trouble) else None
+        before = claimed.health
         await tell_health(
-            *(self._store, account.name, claimed.health, refusal),
-            generation_id=generation_id,
-            now=now,
+            self._store, account.name, before, refusal, generation_id=generation_id, now=now
         )
         if isinstance(found, Missing | Refused | Throttled | Trouble):
             raise in_words(found, account.name, generation_id or "")

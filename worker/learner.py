@@ -33,7 +33,7 @@ REFRESH_S = 1.0
 READ_AT_ONCE = 1000
 
 LEARNED_AT_ONCE = 20
-"""Of more ends than this at a time some are learned from, evenly: the others would tell the same."""
+"""Of more ends than so many at a time some are learned from, evenly: the others tell the same."""
 
 
 @dataclass(slots=True)

@@ -13,7 +13,6 @@ from worker import submissions, telemetry
 from worker.health import tell_health
 from worker.model import Account, Submission, SubmissionState
 from worker.providers.client import ProviderClient
-from worker.refusals import Refusal
 from worker.store import ClaimedSubmission, Store
 from worker.submissions import Ambiguous, Found, Intent, NotShown, Row, Search
 

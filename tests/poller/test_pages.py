@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 
 import pytest
@@ -30,13 +30,13 @@ class Counting(ProviderClient):
 
     async def get_generation(self, generation_id: str, *, mark: str | None = None) -> Answer:
         self.looks += 1
-        return await super().get_generation(generation_id)
+        return await super().get_generation(generation_id, mark=mark)
 
     async def list_generations(
-        self, *, limit: int, offset: int, marks: object = None
+        self, *, limit: int, offset: int, marks: Mapping[str, str | None] | None = None
     ) -> Page | Refusal:
         self.pages += 1
-        return await super().list_generations(limit=limit, offset=offset)
+        return await super().list_generations(limit=limit, offset=offset, marks=marks)
 
 
 @dataclass
