@@ -80,6 +80,27 @@ async def test_a_row_that_shows_the_same_as_a_look_before_is_the_same() -> None:
     assert answer.rows == (("g1", Same(seen.created_at)),)
 
 
+async def test_a_row_is_the_same_only_to_all_who_have_asked_for_it() -> None:
+    one, other = "d290f1ee-6c54-4b01-90e6-d701748f0851", "D290F1EE-6C54-4B01-90E6-D701748F0851"
+    row = {**GENERATION, "id": one}
+    async with serving(says({"generations": [row]})) as server, client(server.base_url) as it:
+        (found,) = (await it.list_generations(limit=50, offset=0)).rows  # type: ignore[union-attr]
+        assert found is not None
+        mark = found[1].mark  # type: ignore[union-attr]
+        for marks in ({one: None, other: mark}, {one: mark, other: "older"}):
+            answer = await it.list_generations(limit=50, offset=0, marks=marks)
+            assert isinstance(answer, Page)
+            assert answer.rows == (found,)
+
+
+async def test_what_cannot_be_tracked_is_not_found_among_what_was_created() -> None:
+    page = {"generations": [{**GENERATION, "id": "g1\n7"}, GENERATION]}
+    async with serving(says(page)) as server, client(server.base_url) as it:
+        found = await it.listed(limit=50, offset=0, clock=lambda: 0)
+    assert isinstance(found, list)
+    assert [each.generation_id for each in found] == ["g1"]
+
+
 async def test_rows_carry_the_time_of_the_answer() -> None:
     said = says({"generations": [GENERATION]}, "Date: Thu, 20 Mar 2025 12:00:00 GMT")
     answer = await ask(said)

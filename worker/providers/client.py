@@ -42,6 +42,7 @@ from worker.providers.exchange import (
 from worker.providers.spec import Provider
 from worker.providers.transport import MAX_CONNECTIONS, connect
 from worker.refusals import Refusal
+from worker.requests import GENERATION_ID
 from worker.submissions import Row
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
@@ -156,7 +157,7 @@ class ProviderClient:
         return [
             creating.row(self._provider, name, seen, now=now)
             for name, seen in filter(None, page.rows)
-            if isinstance(seen, Seen)
+            if isinstance(seen, Seen) and GENERATION_ID.fullmatch(name)  # else it cannot be tracked
         ]
 
     def check(self, request: JsonObject) -> None:

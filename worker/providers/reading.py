@@ -144,8 +144,16 @@ def read_rows(
     rows = find(rows_at, body)
     if not isinstance(rows, list):
         return Trouble("the answer has no list of generations")
-    wanted = None if marks is None else {spelled(name): mark for name, mark in marks.items()}
+    wanted = None if marks is None else _by_spelling(marks)
     return tuple(_row(provider, row, answered_at, wanted) for row in islice(rows, MAX_ROWS))
+
+
+def _by_spelling(marks: Mapping[str, str | None]) -> Mapping[str, str | None]:
+    """Index marks as rows are; what is tracked under two spellings must be the same to both."""
+    found: dict[str, str | None] = {}
+    for name, mark in marks.items():
+        found[spelled(name)] = mark if found.get(spelled(name), mark) == mark else None
+    return found
 
 
 def _row(
