@@ -38,9 +38,7 @@ async def tell_health(
     if generation_id is None and (is_none_for_us or isinstance(refusal, Missing)):
         return
     answer, name = refusal or _ALL_IS_WELL, generation_id or ""
-    after = policy.next_health(
-        before, answer, generation_id=name, now=now, jitter=random.random()
-    )
+    after = policy.next_health(before, answer, generation_id=name, now=now, jitter=random.random())
     if after != before:
         await store.trackers.tell_health(account, after)
         if after.held_until or before.held_until:
