@@ -45,6 +45,11 @@ from worker.store import Begun, Store, redis_may_be_away
 PAUSES_S = (0.1, 0.4, 1.0, 3.0, 6.0, 10.0)
 """Between the attempts to write down what came of a call: an ID that was paid for is in hand."""
 
+GRACE_S = 5.0
+"""A process that ends waits so long for the create calls under way: their answers name the IDs."""
+
+HUNG_UP = "Dreamhook was stopped, or whoever asked hung up, before there was an answer"
+
 Result = TypeVar("Result")
 
 
@@ -84,6 +89,15 @@ class Submitting:
         self._clients = clients
         self._start = start
         self._public_url = public_url
+        self._making: set[asyncio.Task[Submitted]] = set()
+
+    async def aclose(self) -> None:
+        """Let the create calls under way end; write down that the others are in doubt."""
+        for _ in range(2):  # the second time for what has to be written down
+            if self._making:
+                await asyncio.wait(self._making, timeout=GRACE_S)
+            for making in self._making:
+                making.cancel()
 
     @redis_may_be_away
     async def submit(
@@ -131,8 +145,28 @@ class Submitting:
         if token and client.callback and self._public_url:
             url = submissions.hint_url(self._public_url, account, token)
             asked = {**asked, client.callback: url}
-        creation = await _created(client, asked, until - time.monotonic())
-        return await self._settled(submission.but(begun_at=begun.at), creation)
+        submission = submission.but(begun_at=begun.at)
+        return await self._made(submission, _created(client, asked, until - time.monotonic()))
+
+    async def _made(self, submission: Submission, call: Awaitable[Creation]) -> Submitted:
+        """Make the call. It goes on if whoever waits for it does not: it is paid for."""
+
+        async def make() -> Submitted:
+            return await self._settled(submission, await call)
+
+        making = asyncio.create_task(make())
+        self._making.add(making)
+        making.add_done_callback(self._forget)
+        try:
+            await asyncio.wait({making})
+            return making.result()
+        except asyncio.CancelledError:  # who is answered all the same must not just ask again
+            raise UnansweredError(submission.but(detail=HUNG_UP)) from None
+
+    def _forget(self, making: asyncio.Task[Submitted]) -> None:
+        self._making.discard(making)
+        if not making.cancelled():
+            making.exception()  # or asyncio would tell of one that nobody waits for any more
 
     async def _begin(self, submission: Submission, idempotency_key: str | None) -> Begun:
         account, asked, terms = submission.account, submission.request, submission.terms
@@ -291,14 +325,11 @@ class Submitting:
 
 
 async def _created(client: ProviderClient, asked: JsonObject, timeout_s: float) -> Creation:
-    """Make the create call, once.
-
-    If the server is told to stop meanwhile, the caller must not be told to ask again.
-    """
+    """Make the create call, once; if the process ends meanwhile, its outcome is in doubt."""
     try:
         return await client.create_generation(asked, timeout_s=timeout_s)
     except asyncio.CancelledError:
-        return InDoubt("Dreamhook was stopped before it had an answer")
+        return InDoubt(HUNG_UP)
 
 
 async def _patiently(submission: Submission, write: Callable[[], Awaitable[Result]]) -> Result:

@@ -20,8 +20,10 @@ from worker.endpoints import Endpoints
 from worker.glances import Glances
 from worker.jobs import Starter, Worker, create_worker
 from worker.learner import Learner
+from worker.model import Account
 from worker.poller import Poller
 from worker.providers.client import ProviderClient
+from worker.providers.spec import Provider
 from worker.reconciling import Reconciling
 from worker.service import Service
 from worker.status import Status
@@ -102,50 +104,88 @@ async def opened(settings: Settings, *, lease_s: float = LEASE_S) -> AsyncIterat
             stack.push_async_callback(client.aclose)
         egress = Egress(settings.allow_private)
         stack.push_async_callback(egress.aclose)
-        start = Starter(redis, store, settings.prefix)
-        learner = Learner(store, {name: prior_of(providers[name]) for name in accounts})
-        poller = Poller(store, accounts, clients, start, learner)
         secret = await _secret(settings, store)
-        deadlines = {name: providers[name].deadline_s for name in accounts}
-        service = Service(
-            store,
-            accounts=accounts,
-            deadlines=deadlines,
-            poller=poller,
-            start=start,
-            allow_private=settings.allow_private,
-        )
-        yield Deployment(
-            settings=settings,
-            store=store,
-            service=service,
-            endpoints=Endpoints(store, start=start, allow_private=settings.allow_private),
-            deliveries=Deliveries(store),
-            status=Status(store, accounts=accounts, deadlines=deadlines, learner=learner),
-            stream=stream,
-            glances=Glances(store, accounts, clients),
-            submitting=Submitting(
-                store,
-                service,
-                accounts=accounts,
-                clients=clients,
-                start=start,
-                public_url=settings.public_url,
-            ),
-            reconciling=Reconciling(store, accounts=accounts, clients=clients, start=start),
-            poller=poller,
-            courier=Courier(
-                store,
-                egress,
-                secret=secret,
-                schedule=settings.retry_schedule,
-                refresh=poller.refreshed,
-                start=start,
-            ),
-            start=start,
-            redis=redis,
-            secret=secret,
-        )
+        edges = _Edges(settings, redis, store, stream, accounts, providers, clients, egress, secret)
+        deployment = _put_together(edges)
+        stack.push_async_callback(deployment.submitting.aclose)
+        yield deployment
+
+
+@dataclass(frozen=True, slots=True)
+class _Edges:
+    """What a deployment is put together from."""
+
+    settings: Settings
+    redis: ArqRedis
+    store: Store
+    stream: EventStream
+    accounts: dict[str, Account]
+    providers: dict[str, Provider]
+    clients: dict[str, ProviderClient]
+    egress: Egress
+    secret: str
+
+
+def _put_together(edges: _Edges) -> Deployment:
+    settings, store = edges.settings, edges.store
+    accounts, clients = edges.accounts, edges.clients
+    start = Starter(edges.redis, store, settings.prefix)
+    deadlines = {name: each.deadline_s for name, each in edges.providers.items()}
+    learner = Learner(store, {name: prior_of(each) for name, each in edges.providers.items()})
+    poller = Poller(store, accounts, clients, start, learner)
+    service = _service(edges, deadlines, poller, start)
+    return Deployment(
+        settings=settings,
+        store=store,
+        service=service,
+        endpoints=Endpoints(store, start=start, allow_private=settings.allow_private),
+        deliveries=Deliveries(store),
+        status=Status(store, accounts=accounts, deadlines=deadlines, learner=learner),
+        stream=edges.stream,
+        glances=Glances(store, accounts, clients),
+        submitting=_submitting(edges, service, start),
+        reconciling=Reconciling(store, accounts=accounts, clients=clients, start=start),
+        poller=poller,
+        courier=_courier(edges, poller, start),
+        start=start,
+        redis=edges.redis,
+        secret=edges.secret,
+    )
+
+
+def _service(
+    edges: _Edges, deadlines: dict[str, float], poller: Poller, start: Starter
+) -> Service:
+    return Service(
+        edges.store,
+        accounts=edges.accounts,
+        deadlines=deadlines,
+        poller=poller,
+        start=start,
+        allow_private=edges.settings.allow_private,
+    )
+
+
+def _submitting(edges: _Edges, service: Service, start: Starter) -> Submitting:
+    return Submitting(
+        edges.store,
+        service,
+        accounts=edges.accounts,
+        clients=edges.clients,
+        start=start,
+        public_url=edges.settings.public_url,
+    )
+
+
+def _courier(edges: _Edges, poller: Poller, start: Starter) -> Courier:
+    return Courier(
+        edges.store,
+        edges.egress,
+        secret=edges.secret,
+        schedule=edges.settings.retry_schedule,
+        refresh=poller.refreshed,
+        start=start,
+    )
 
 
 async def _secret(settings: Settings, store: Store) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from worker.mcp_server.remote import Remote
 from worker.simulator import World
+from worker.simulator.faults import parse_fault
 from worker.standalone import Standalone
 
 from .conftest import LUMA_KEY, WAYS, House, agent, over_http, over_stdio, told
@@ -96,6 +97,26 @@ async def test_to_give_up_over_http_ends_the_wait(
         await gave_up(call)
         await ended.wait()
         assert told(await client.call_tool("get_generation", ONE))["tracked"] is True
+
+
+@pytest.mark.parametrize("way", ["http", "http legacy"])
+async def test_what_was_paid_for_is_tracked_though_the_agent_has_given_up(
+    house: House, way: str
+) -> None:
+    """Its answer alone tells the ID, where the provider has no list."""
+    house.faults.add(parse_fault("create:slow:seconds=1"))
+    house.faults.add(parse_fault("list:500"))
+    async with agent(house, way) as client, asyncio.timeout(20):
+        call = asyncio.create_task(client.call_tool("create_generation", {"prompt": "a fox"}))
+        while not len(house.world):  # noqa: ASYNC110 - the simulator sets no events
+            await asyncio.sleep(0.01)
+        await gave_up(call)
+    (made,) = [each.id for each in house.world.all()]
+    async with asyncio.timeout(10):
+        while (await house.api.get(f"/v1/trackers/luma/{made}")).status_code != 200:
+            await asyncio.sleep(0.02)
+    (submission,) = (await house.api.get("/v1/generations")).json()["items"]
+    assert (submission["state"], submission["generation_id"]) == ("created", made)
 
 
 async def test_without_a_server_to_give_up_ends_the_looks(luma: str, world: World) -> None:
