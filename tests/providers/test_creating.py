@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+from typing import Any
+
 import orjson
 import pytest
 
@@ -31,6 +34,24 @@ async def test_what_the_provider_declines_was_not_made(status: int) -> None:
     assert isinstance(outcome, Declined)
     assert (outcome.status, outcome.body) == (status, {"detail": "No"})
     assert outcome.retry_after_s == (7 if status == 429 else None)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (http(422, b"[" * 220 + b"]" * 220), "[" * 220 + "]" * 220),
+        (http(422, b"[" * 900 + b"]" * 900), ("[" * 900 + "]" * 900)[:2000]),
+        (http(422, b"No. " * 2000), "No. " * 500),
+        (http(422, b""), None),
+        (http(422, gzip.compress(b'"%s"' % (b"x" * 900_000)), "Content-Encoding: gzip"), None),
+        (http(422, b"\x1f\x8b", "Content-Encoding: gzip"), None),
+    ],
+    ids=["deep", "deeper", "text", "nothing", "swollen", "damaged"],
+)
+async def test_whatever_a_refusal_says_can_be_kept_and_read_again(said: Say, kept: Any) -> None:
+    outcome = await create(said)
+    assert isinstance(outcome, Declined)
+    assert outcome.body == kept
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ from worker.requests import GENERATION_ID
 from worker.submissions import SKEW_S, UNSYNCED_SKEW_S, Row
 
 MAX_ERROR_TEXT_CHARS = 2000
+MAX_ERROR_DEPTH = 32
 
 _BEFORE_IT_WAS_SENT = (
     *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError),
@@ -115,13 +116,20 @@ class Creator:
         )
 
     def _told(self, reply: Reply) -> Any:
-        """Keep what the provider said as it said it: JSON, or the beginning of a text."""
+        """Keep what the provider said as it said it: JSON, or the beginning of a text.
+
+        JSON that no reader of ours would take back is kept as text.
+        """
         try:
-            content = self._exchange.without_key(content_of(reply).decode("utf-8", "replace"))
-            return reading.parse_json(content.encode())
+            content = content_of(reply)
         except ValueError:
-            text = self._exchange.without_key(bytes(reply.raw).decode("utf-8", "replace"))
+            return None
+        text = self._exchange.without_key(content.decode("utf-8", "replace"))
+        try:
+            told = reading.parse_json(text.encode())
+        except ValueError:
             return text[:MAX_ERROR_TEXT_CHARS] or None
+        return text[:MAX_ERROR_TEXT_CHARS] if reading.is_deeper(MAX_ERROR_DEPTH, told) else told
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -39,7 +39,10 @@ _COMMON_HEADERS = {
 
 @dataclass(slots=True)
 class Reply:
-    """What has come in so far, of `cap` bytes at most; `fault` says why no more did."""
+    """What has come in so far; `fault` says why no more did.
+
+    `cap` is the most bytes that are taken of a body, as it comes and as what it swells to.
+    """
 
     cap: int
     status: int | None = None
@@ -89,11 +92,12 @@ class Exchange:
             response.headers.encoding = "latin-1"  # else httpx guesses it for each header it reads
             reply.headers = response.headers
             reply.status = response.status_code
-            cap = reply.cap if response.is_success else MAX_ERROR_BODY_BYTES
+            if not response.is_success:
+                reply.cap = MAX_ERROR_BODY_BYTES
             async for chunk in response.aiter_raw():
                 reply.raw += chunk
-                if len(reply.raw) > cap:
-                    reply.fault = f"the body is larger than {cap // 1024} KiB"
+                if len(reply.raw) > reply.cap:
+                    reply.fault = f"the body is larger than {reply.cap // 1024} KiB"
                     return
         finally:
             await response.aclose()

@@ -312,12 +312,13 @@ def _kept(body: JsonObject) -> JsonObject:
         return {"omitted": "the provider's object is nested too deeply to be kept"}
     if size > MAX_GENERATION_BYTES:
         return {"omitted": f"the provider's object has {size} bytes, too many to be kept"}
-    if _deeper_than(MAX_GENERATION_DEPTH, body):
+    if is_deeper(MAX_GENERATION_DEPTH, body):
         return {"omitted": "the provider's object is nested too deeply to be kept"}
     return body
 
 
-def _deeper_than(levels: int, value: Any) -> bool:
+def is_deeper(levels: int, value: Any) -> bool:
+    """Tell whether objects and lists stand in one another for more than so many levels."""
     match value:
         case dict():
             children = list(value.values())
@@ -325,4 +326,4 @@ def _deeper_than(levels: int, value: Any) -> bool:
             children = value
         case _:
             return False
-    return levels == 0 or any(_deeper_than(levels - 1, child) for child in children)
+    return levels == 0 or any(is_deeper(levels - 1, child) for child in children)
