@@ -169,6 +169,27 @@ def test_with_a_token_nothing_is_found_by_its_looks(shown: list[Row]) -> None:
     assert search(WITH_TOKEN, shown, tracked=()) == NotShown()
 
 
+def test_it_is_searched_for_as_often_and_for_as_long_as_was_planned() -> None:
+    planned_s = math.fsum(submissions.LOOK_AFTER_S)
+    since_s, searches = submissions.LOOK_AFTER_S[0], 1
+    while (again_s := submissions.next_search_s(searches, since_s)) is not None:
+        since_s, searches = since_s + again_s, searches + 1
+    assert (searches, since_s) == (len(submissions.LOOK_AFTER_S), planned_s)
+
+
+@given(st.integers(1, 40), st.floats(0, 2000))
+def test_it_is_not_given_up_before_its_time_however_often_it_was_searched_for(
+    searches: int, since_s: float
+) -> None:
+    planned_s = math.fsum(submissions.LOOK_AFTER_S)
+    again_s = submissions.next_search_s(searches, since_s)
+    if again_s is None:
+        assert searches >= len(submissions.LOOK_AFTER_S)
+        assert since_s >= planned_s
+    else:
+        assert 0 < again_s <= max(submissions.LOOK_AFTER_S)
+
+
 # --- keys and digests -----------------------------------------------------------------------------
 
 

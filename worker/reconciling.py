@@ -7,13 +7,14 @@ within the account's budget; what it does not show for certain stays unknown, an
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from worker import submissions, telemetry
 from worker.health import tell_health
 from worker.model import Account, Submission, SubmissionState
 from worker.providers.client import ProviderClient
-from worker.store import ClaimedSubmission, Store
+from worker.store import ClaimedRequest, ClaimedSubmission, Store
 from worker.submissions import Ambiguous, Found, Intent, NotShown, Row, Search
 
 AT_ONCE = 20
@@ -23,6 +24,11 @@ MOST_PAGES = 5
 """Pages of the list that are read for them: what was created minutes ago is among the newest."""
 
 CLAIM_S = 60.0
+READ_S = 25.0
+"""Reading them may take so long in all: a round has to end before its job does."""
+
+TURN_S = 5.0
+"""So long the account's budget is waited for before each page: looks may take all it has."""
 
 NO_LIST = "This provider has no list that shows what was asked for, so it cannot be searched"
 NOT_CONFIGURED = "The account is not configured, so its list cannot be searched"
@@ -91,11 +97,16 @@ class Reconciling:
 
     async def _rows(self, account: str, client: ProviderClient, begun_at: int) -> list[Row] | str:
         """Read the newest pages of an account's list; or say why they cannot be read now."""
+        try:
+            async with asyncio.timeout(READ_S):
+                return await self._pages(account, client, begun_at)
+        except TimeoutError:
+            return f"The provider's list could not be read within {READ_S:g} s"
+
+    async def _pages(self, account: str, client: ProviderClient, begun_at: int) -> list[Row] | str:
         rows: list[Row] = []
         for page in range(MOST_PAGES):
-            leave = await self._store.trackers.claim_request(
-                account, rate=self._accounts[account].polls_per_second
-            )
+            leave = await self._leave(account)
             if isinstance(leave, float):
                 return f"The account must not be asked for another {leave:.1f} s"
             limit = client.page or 0
@@ -109,6 +120,16 @@ class Reconciling:
             if not shown or _has_passed(shown, begun_at):
                 break
         return rows
+
+    async def _leave(self, account: str) -> ClaimedRequest | float:
+        """Get leave to make one request; if that takes too long, the seconds that it would take."""
+        rate, until = self._accounts[account].polls_per_second, time.monotonic() + TURN_S
+        while True:
+            leave = await self._store.trackers.claim_request(account, rate=rate)
+            is_hold = isinstance(leave, float) and leave > 1.5 / rate
+            if not isinstance(leave, float) or is_hold or time.monotonic() + leave > until:
+                return leave
+            await asyncio.sleep(leave)
 
     async def _search(
         self,
@@ -141,21 +162,23 @@ class Reconciling:
                     )
                     telemetry.reconciled(known)
                     return True
-                await self._search_again(submission, NOT_SHOWN)
+                await self._search_again(claimed, NOT_SHOWN)
                 return False
             case NotShown():
-                await self._search_again(submission, NOT_SHOWN)
+                await self._search_again(claimed, NOT_SHOWN)
             case Ambiguous():
-                await self._search_again(submission, AMBIGUOUS)
+                await self._search_again(claimed, AMBIGUOUS)
         return True
 
-    async def _search_again(self, submission: Submission, detail: str) -> None:
+    async def _search_again(self, claimed: ClaimedSubmission, detail: str) -> None:
+        submission = claimed.submission
         searched = submission.but(looks=submission.looks + 1, detail=detail)
-        if searched.looks >= len(submissions.LOOK_AFTER_S):
+        since_s = (claimed.clock.now() - submission.begun_at) / 1000
+        due_s = submissions.next_search_s(searched.looks, since_s)
+        if due_s is None:
             await self._give_up(searched, detail)
-            return
-        due_s = submissions.LOOK_AFTER_S[searched.looks]
-        await self._store.submissions.settle(searched, due_s=due_s)
+        else:
+            await self._store.submissions.settle(searched, due_s=due_s)
 
     async def _put_off(self, claimed: ClaimedSubmission, detail: str) -> None:
         """Search later, if the list may be readable by then."""

@@ -125,6 +125,22 @@ def search(
     return Found(fitting[0].generation_id, is_certain=False)
 
 
+def next_search_s(searches: int, since_s: float) -> float | None:
+    """Say in how many seconds to search again; None: it has been searched for long enough.
+
+    Hints bring searches forward, and the provider may take its time until its list shows what it
+    tells of. So the time has to be up as well.
+
+    Args:
+        searches: how many there were.
+        since_s: how long ago the submission was begun.
+    """
+    if searches < len(LOOK_AFTER_S):
+        return LOOK_AFTER_S[searches]
+    left_s = sum(LOOK_AFTER_S) - since_s
+    return min(left_s, LOOK_AFTER_S[-1]) if left_s > 0 else None
+
+
 def _fits(row: Row, intent: Intent) -> bool:
     return _is_in_time(row, intent) and _is_same(row, intent)
 

@@ -98,3 +98,44 @@ async def test_what_was_given_up_can_still_turn_out(store: Store) -> None:
     found = await store.submissions.get("sub_1")
     assert found
     assert (found.state, found.generation_id) == (SubmissionState.CREATED, "g-1")
+
+
+async def test_that_it_was_created_may_be_written_down_twice_and_undoes_nothing(
+    store: Store,
+) -> None:
+    await begin(store)
+    await store.submissions.created(FOX, "g-1", now=T)
+    claimed = await store.trackers.claim_one("luma", "g-1", rate=None, now=T)
+    assert claimed
+    assert not isinstance(claimed, float)
+    canceled = claimed.tracker.but(state=State.CANCELED, finished_at=T, next_poll_at=None)
+    assert (await store.trackers.settle(canceled, now=T))[0]
+
+    again = await store.submissions.created(FOX, "g-1", now=T)
+
+    assert again == (T, False, "same")
+    tracker = await store.trackers.get("luma", "g-1")
+    assert tracker
+    assert tracker.state is State.CANCELED
+
+
+async def test_who_made_the_call_knows_better_than_who_searched(store: Store) -> None:
+    await begin(store)
+    await store.submissions.created(FOX, "g-1", is_certain=False, now=T)
+
+    assert (await store.submissions.created(FOX, "g-2", now=T))[2] == "new"
+
+    found = await store.submissions.get("sub_1")
+    assert found
+    assert found.generation_id == "g-2"
+
+
+async def test_that_there_are_too_many_rivals_shows_though_not_all_are_named(store: Store) -> None:
+    for n in range(1, 6):
+        await begin(store, FOX.but(id=f"sub_{n}"))
+
+    for most in (1, 2, 3, 4):
+        found = await store.submissions.claim(
+            limit=10, lease_s=1, window_s=60, most_rivals=most, now=T + most * 10_000
+        )
+        assert [len(each.rivals) > most for each in found] == 5 * [most < 4]

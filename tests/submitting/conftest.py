@@ -62,6 +62,7 @@ class Site:
 
     async def aclose(self) -> None:
         await self.api.aclose()
+        await self.submitting.aclose()
         await self.client.aclose()
 
 
@@ -77,8 +78,8 @@ class Town:
 
     def site(self, *, public_url: str | None = None, **account: Any) -> Site:
         store, started = Store(self.redis, prefix="test", retention_s=600), list[str]()
-        settings = {"provider": "luma", "api_key": "k", "base_url": self.base_url, **account}
-        luma = Account(name="luma", polls_per_second=1000, **settings)
+        settings: dict[str, Any] = {"provider": "luma", "api_key": "k", "base_url": self.base_url}
+        luma = Account(**{"name": "luma", "polls_per_second": 1000.0} | settings | account)
         accounts = {"luma": luma}
         client = ProviderClient(luma, load(luma.provider))
         clients = {"luma": client}

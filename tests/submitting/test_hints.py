@@ -166,6 +166,69 @@ async def test_a_hint_for_what_is_in_doubt_makes_the_search_happen_now(
     assert (shape["state"], shape["generation_id"]) == ("created", made)
 
 
+@pytest.mark.usefixtures("quick")
+async def test_a_hint_for_what_was_given_up_has_it_searched_for_once_more(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it came says that the generation was made after all."""
+    monkeypatch.setattr(submissions, "HINT_GAP_S", 0.0)
+    town.fault("create:lost")
+    town.fault("list:omission:share=1")
+    site = town.site(public_url=PUBLIC_URL)
+    problem = (await site.submit()).json()
+
+    async def state() -> str:
+        await site.reconciling.round()
+        return str((await site.api.get(problem["instance"])).json()["state"])
+
+    async def is_given_up() -> bool:
+        return await state() == "unknown"
+
+    await town.eventually(is_given_up)
+    (made,) = town.made()
+    generation = town.world.find(made)
+    assert generation
+    path = generation.request["callback_url"].removeprefix(PUBLIC_URL)
+
+    await site.api.post(path)
+    assert await town.redis.exists("test:unsettled")
+    assert await state() == "unknown"
+    assert not await town.redis.exists("test:unsettled")  # once, and not for ever
+
+    town.faults.clear()
+    await site.api.post(path)
+    assert await state() == "created"
+
+
+@pytest.mark.usefixtures("quick")
+async def test_hints_do_not_use_up_the_searches(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider may push more often, and earlier, than its list shows what it tells of."""
+    monkeypatch.setattr(submissions, "LOOK_AFTER_S", (600.0, 600.0))
+    monkeypatch.setattr(submissions, "HINT_GAP_S", 0.0)
+    town.fault("create:lost")
+    town.fault("list:omission:share=1")
+    site = town.site(public_url=PUBLIC_URL)
+    problem = (await site.submit()).json()
+    (made,) = town.made()
+    generation = town.world.find(made)
+    assert generation
+    path = generation.request["callback_url"].removeprefix(PUBLIC_URL)
+    for _ in range(5):
+        await site.api.post(path)
+        await site.reconciling.round()
+    shape = (await site.api.get(problem["instance"])).json()
+    assert (shape["state"], shape["searches"]) == ("pending", 5)
+    town.faults.clear()
+
+    await site.api.post(path)
+    await site.reconciling.round()
+
+    shape = (await site.api.get(problem["instance"])).json()
+    assert (shape["state"], shape["generation_id"]) == ("created", made)
+
+
 async def test_a_hint_needs_no_key_and_may_come_from_anywhere_with_anything(town: Town) -> None:
     site = town.site(public_url=PUBLIC_URL)
     generation_id, path = await submitted(town, site)

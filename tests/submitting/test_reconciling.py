@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.submitting.conftest import FOX, PUBLIC_URL
-from worker import submissions, submitting
+from worker import reconciling, submissions, submitting
+from worker.jobs import JOB_TIMEOUT_S
 from worker.model import JsonObject, State, SubmissionState
 from worker.requests import TrackRequest
 
@@ -198,6 +199,39 @@ async def test_a_list_that_can_never_be_read_leaves_it_unknown(
     assert "cannot be read (403" in outcome["detail"]
 
 
+async def test_a_budget_that_is_used_up_is_waited_for(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looks may take all of it for as long as it would be searched for."""
+    monkeypatch.setattr(submissions, "AWAY_S", 600.0)
+    town.fault("create:lost:times=1")
+    site = town.site(polls_per_second=2.0)
+    problem = (await site.submit()).json()
+    while not isinstance(await site.store.trackers.claim_request("luma", rate=2.0), float):
+        pass
+
+    outcome = await settled(site, problem)
+
+    assert (outcome["state"], [outcome["generation_id"]]) == ("created", town.made())
+
+
+async def test_a_list_that_takes_too_long_ends_the_search_before_its_job_does(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else it would begin anew each time, and never be given up."""
+    assert reconciling.TURN_S < reconciling.READ_S < min(reconciling.CLAIM_S, JOB_TIMEOUT_S) - 5
+    monkeypatch.setattr(reconciling, "READ_S", 0.05)
+    monkeypatch.setattr(submissions, "GIVE_UP_S", 0.2)
+    town.fault("create:lost:times=1")
+    town.fault("list:slow:seconds=1")
+    site = town.site()
+
+    outcome = await settled(site, (await site.submit()).json())
+
+    assert outcome["state"] == "unknown"
+    assert "could not be read within 0.05 s" in outcome["detail"]
+
+
 async def test_a_held_account_is_not_searched_and_its_429_is_heard(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +338,47 @@ async def test_who_is_stopped_meanwhile_is_not_told_to_ask_again(town: Town) -> 
     assert (answer.status_code, "stopped" in answer.json()["detail"]) == (504, True)
     found = await settled(site, answer.json())
     assert [found["generation_id"]] == town.made()
+
+
+async def test_a_process_that_ends_waits_for_the_answers_of_calls_under_way(town: Town) -> None:
+    """They alone tell the IDs, where the provider has no list."""
+    town.fault("create:slow:seconds=0.5")
+    site = town.site()
+    call = asyncio.create_task(site.submit())
+
+    async def is_made() -> bool:
+        return len(town.made()) == 1
+
+    await town.eventually(is_made)
+    call.cancel()
+
+    await site.submitting.aclose()
+
+    found = await site.outcome(await call)
+    assert (found["state"], [found["generation_id"]]) == ("created", town.made())
+
+
+async def test_a_process_that_ends_does_not_wait_for_ever(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "GRACE_S", 0.05)
+    monkeypatch.setattr(submissions, "CALL_S", 60.0)
+    town.fault("create:hang")
+    site = town.site()
+    call = asyncio.create_task(site.submit())
+
+    async def is_under_way() -> bool:
+        return bool(site.submitting._making)
+
+    await town.eventually(is_under_way)
+
+    await site.submitting.aclose()
+
+    answer = await call
+    assert answer.status_code == 504
+    kept = await site.store.submissions.get(answer.json()["submission"])
+    assert kept
+    assert (kept.state, kept.in_doubt) == (SubmissionState.PENDING, True)
 
 
 async def test_what_was_made_while_redis_was_away_is_written_down_when_it_is_back(

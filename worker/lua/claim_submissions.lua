@@ -2,12 +2,13 @@
 -- no answer.
 -- ARGV: now, limit, lease_ms, window_ms, how many rivals at most
 -- Returns {now, each as {id, HGETALL, rivals}}: the IDs of others of its account that have no token,
--- were begun within `window_ms` of it, and of which nobody knows what came
+-- were begun within `window_ms` of it, and of which nobody knows what came; more than so many at most
+-- if there are more
 local now, window_ms = clock(), tonumber(ARGV[4])
 
 local function rivals_of(id, account, begun_at)
   local near = redis.call('ZRANGEBYSCORE', key('open:' .. account), begun_at - window_ms,
-    begun_at + window_ms, 'LIMIT', 0, ARGV[5] + 1)
+    begun_at + window_ms, 'LIMIT', 0, ARGV[5] + 2) -- itself, and one that shows that there are more
   local rivals = {}
   for _, other in ipairs(near) do
     if other ~= id then

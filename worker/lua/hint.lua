@@ -1,5 +1,6 @@
 -- A provider's push came in: look at its generation now, but not more than once in `gap_ms` nor more
--- than `most` times for pushes; if nobody knows yet what was created, search for it now.
+-- than `most` times for pushes; if nobody knows yet what was created, search for it now, and if that
+-- was given up, once more: whoever has the token has been asked.
 -- ARGV: now, account, digest of the token, gap_ms, most, alive_ms
 -- Returns must_start
 local now, account, gap_ms, most = clock(), ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -15,7 +16,10 @@ if known[2] then
   local _, must_start = hurry(now, account, known[2], tonumber(ARGV[6]))
   return must_start and 1 or 0
 end
-if redis.call('HGET', key('submission:' .. known[3]), 'in_doubt') then
+local doubt = redis.call('HMGET', key('submission:' .. known[3]), 'state', 'in_doubt')
+if doubt[1] == 'unknown' then
+  redis.call('ZADD', key('unsettled'), now, known[3])
+elseif doubt[2] then
   redis.call('ZADD', key('unsettled'), 'XX', 'LT', now, known[3])
 end
 return 0

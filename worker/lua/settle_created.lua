@@ -1,14 +1,18 @@
 -- Write down that a submission's generation was created, and track it, in one step.
 -- ARGV: now, submission id, account, alive_ms, record of the tracker, retention_ms, is_certain, record
 --   of the submission, generation id, terms, deadline_ms
--- Returns {now, must_start, outcome}: new, same or conflict as when it is tracked; or 'taken' if it is
--- not certain whose it is and it is tracked already, or the submission is no longer pending
+-- Returns {now, must_start, outcome}: new, same or conflict as when it is tracked, same if this was
+-- written down before; or 'taken' if it is not certain whose it is and it is tracked already, or the
+-- submission is no longer pending
 local now, id, account, retention_ms, generation_id = clock(), ARGV[2], ARGV[3], ARGV[6], ARGV[9]
 local submission = key('submission:' .. id)
-local known = redis.call('HMGET', submission, 'state', 'token')
+local known = redis.call('HMGET', submission, 'state', 'token', 'generation_id')
 local tracker = key('tracker:' .. account .. ':' .. generation_id)
 if ARGV[7] == '0' and (known[1] ~= 'pending' or redis.call('EXISTS', tracker) == 1) then
   return {now, 0, 'taken'}
+end
+if known[1] == 'created' and known[3] == generation_id then
+  return {now, 0, 'same'} -- what has been done with its tracker since, such as to cancel it, stays done
 end
 local must_start, outcomes = track(now, account, tonumber(ARGV[4]), ARGV[5], 9)
 if known[1] then

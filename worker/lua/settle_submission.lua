@@ -7,6 +7,7 @@ local now, id, state = clock(), ARGV[2], ARGV[3]
 local submission = key('submission:' .. id)
 local before = redis.call('HGET', submission, 'state')
 if before ~= 'pending' and not (before == 'unknown' and state == 'refused') then
+  redis.call('ZREM', key('unsettled'), id) -- a hint may have had it searched for once more
   return 0
 end
 redis.call('HSET', submission, 'record', ARGV[4], 'looks', ARGV[5])
