@@ -77,9 +77,11 @@ class AsyncClient:
         """Stop tracking; get the tracker, which may be over."""
         return await self._object("DELETE", tracker_path(account, generation_id))
 
-    async def trackers(self, *, account: str | None, limit: int) -> JsonObject:
-        """Get the newest trackers, as a page: `items` and `next_cursor`."""
-        return await self._page("/v1/trackers", {"account": account}, limit)
+    async def trackers(
+        self, *, account: str | None, limit: int, cursor: str | None = None
+    ) -> JsonObject:
+        """Get the newest trackers, or those after `cursor`: `items` and `next_cursor`."""
+        return await self._page("/v1/trackers", {"account": account, "cursor": cursor}, limit)
 
     async def create(self, idempotency_key: str, **submission: Any) -> JsonObject:
         """Have a generation created and tracked; get its tracker.

@@ -34,6 +34,7 @@ class ApiError(DreamhookError):
         detail: What is wrong this time and what to do; may be empty.
         field: The field that cannot be used, if it is about one.
         retry_after_s: In how many seconds it is worth asking again, if the API says.
+        is_stranger: Whether it was not the API that answered so, but a proxy, say.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ApiError(DreamhookError):
         field: str | None = None,
         *,
         retry_after_s: float | None = None,
+        is_stranger: bool = False,
     ) -> None:
         text = detail or title
         if field and not text.startswith(field):
@@ -54,6 +56,7 @@ class ApiError(DreamhookError):
         self.detail = detail
         self.field = field
         self.retry_after_s = retry_after_s
+        self.is_stranger = is_stranger
 
 
 class UnreachableError(UnavailableError):
@@ -155,6 +158,7 @@ def stranger(url: str, response: httpx.Response) -> ApiError:
         status,
         "Not Dreamhook",
         f"{url} is not Dreamhook's API ({kind}). Check DREAMHOOK_URL and DREAMHOOK_PORT.",
+        is_stranger=True,
     )
 
 

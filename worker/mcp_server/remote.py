@@ -23,7 +23,12 @@ STEP_S = 5.0
 PAUSE_S = 1.0
 """Before the API is asked again, when it was away."""
 
+PAGE = 1000
+"""Trackers that the API shows at a time, at most."""
+
 DEFAULT_ACCOUNT = "luma"
+
+_NOTHING_MADE = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE}
 
 ASKED_EVERY_S = 60.0
 """The server is asked so often which accounts it has, at most."""
@@ -92,8 +97,15 @@ class Remote:
 
     async def tracked(self, account: str | None, *, limit: int, offset: int) -> Generations:
         """Show a part of what is tracked, or was, newest first."""
-        page = await self._client.trackers(account=account, limit=min(1000, offset + limit + 1))
-        items, end = page["items"], offset + limit
+        items: list[JsonObject] = []
+        cursor, end = None, offset + limit
+        while len(items) <= end:
+            most = min(PAGE, end + 1 - len(items))
+            page = await self._client.trackers(account=account, limit=most, cursor=cursor)
+            items += page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
         more = end if len(items) > end else None
         return Generations(items=list(map(shown, items[offset:end])), next_offset=more)
 
@@ -190,10 +202,16 @@ def progress(shape: JsonObject) -> str:
 
 
 def _may_have_created(error: ApiError | UnreachableError) -> bool:
-    """Tell whether a create call that went wrong may have created something nevertheless."""
-    if isinstance(error, ApiError):
-        return error.status == HTTPStatus.GATEWAY_TIMEOUT
-    return error.was_sent
+    """Tell whether a create call that went wrong may have created something nevertheless.
+
+    A refusal, and that the API is away, say that nothing was made; but not if a proxy says it.
+    """
+    if not isinstance(error, ApiError):
+        return error.was_sent
+    if not error.is_stranger and error.status in _NOTHING_MADE:
+        return False
+    is_refusal = HTTPStatus.MULTIPLE_CHOICES <= error.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return not is_refusal
 
 
 def _is_stale(tracker: JsonObject) -> bool:
