@@ -135,6 +135,24 @@ async def test_a_429_holds_the_account(alone: Standalone, world: World, faults: 
     assert 0 < second.value.retry_after <= first.value.retry_after == 9
 
 
+async def test_a_429_holds_those_too_that_wait_for_their_turn(
+    luma: str, world: World, faults: Faults
+) -> None:
+    dream(world, seconds=600)
+    faults.add(parse_fault("get:429:retry_after=9"))
+    alone = Standalone.of(settings(luma, rate=4))
+    asked = [alone.one("luma", "g-1") for _ in range(8)]
+    told = await asyncio.gather(*asked, return_exceptions=True)
+    waited = await asyncio.gather(
+        alone.wait("luma", "g-1", timeout_s=0.2, tell=quiet), return_exceptions=True
+    )
+    await alone.aclose()
+    texts = [str(each) for each in told]
+    assert all("429" in each for each in texts)
+    assert sum("must not be asked for another" in each for each in texts) >= 2
+    assert "must not be asked for another" in str(waited[0])
+
+
 # --- accounts and lists -------------------------------------------------------------------------
 
 

@@ -1,8 +1,9 @@
-"""What a caller is told who cannot have a tracker as he asked for it: what is so, what to do."""
+"""What a caller is told who cannot have what he asked for: what is so, what to do."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import fields
 
 from worker.errors import ConflictError, NotFoundError
@@ -10,6 +11,12 @@ from worker.model import State, Terms, Tracker
 
 SHOWN = 120
 """Of a longer setting only the beginning is shown."""
+
+
+def no_account(account: str, configured: Iterable[str]) -> NotFoundError:
+    """Say that there is no such account, and which there are."""
+    names = ", ".join(sorted(configured)) or "none"
+    return NotFoundError(f"There is no account {account!r}. Configured: {names}.", field="account")
 
 
 def not_tracked(account: str, generation_id: str) -> NotFoundError:

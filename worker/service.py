@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from worker import shapes, telemetry
 from worker.deliveries import shown
-from worker.disputes import not_tracked, other_settings
-from worker.errors import ConflictError, DreamhookError, InvalidInputError, NotFoundError
+from worker.disputes import no_account, not_tracked, other_settings
+from worker.errors import ConflictError, DreamhookError, InvalidInputError
 from worker.model import (
     Account,
     Entry,
@@ -175,10 +175,7 @@ class Service:
     def _known(self, account: str) -> Account:
         known = self._accounts.get(account)
         if known is None:
-            names = ", ".join(sorted(self._accounts)) or "none"
-            raise NotFoundError(
-                f"There is no account {account!r}. Configured: {names}.", field="account"
-            )
+            raise no_account(account, self._accounts)
         return known
 
     async def _track(

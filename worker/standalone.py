@@ -18,6 +18,7 @@ from typing import Self, TypeVar, assert_never
 from worker import policy, shapes
 from worker.accounts import configured, prior_of
 from worker.config import Settings
+from worker.disputes import no_account
 from worker.errors import DreamhookError, InvalidInputError, NotFoundError, UnavailableError
 from worker.learning import Expectations
 from worker.listing import Page
@@ -62,6 +63,10 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
+class _HeldError(UnavailableError):
+    """The account must not be asked now."""
+
+
 @dataclass(slots=True)
 class _Line:
     """One account: its connection, what is known of its health, and when it may be asked next."""
@@ -78,10 +83,10 @@ class _Line:
         return max(0.0, (self.health.held_until - now_ms()) / 1000)
 
     def check(self) -> None:
-        """Make sure that the account may be asked; raise UnavailableError if not."""
+        """Make sure that the account may be asked now."""
         held_s = self.held_s()
         if held_s > 0:
-            raise UnavailableError(
+            raise _HeldError(
                 f"Account {self.account.name} must not be asked for another {held_s:.1f} s"
                 f" ({self.health.detail}).",
                 retry_after=held_s,
@@ -165,7 +170,7 @@ class Standalone:
         watched = _unseen(line, generation_id)
         last: Seen | Throttled | Trouble | None = None
         while (left_s := until - time.monotonic()) > 0:
-            if not line.held_s():
+            with suppress(_HeldError):
                 answer = await self._ask(line, lambda: line.client.get_generation(generation_id))
                 if isinstance(answer, Missing | Refused):
                     raise in_words(answer, account, generation_id)
@@ -220,10 +225,7 @@ class Standalone:
     def _line(self, account: str) -> _Line:
         line = self._lines.get(account)
         if line is None:
-            names = ", ".join(sorted(self._lines)) or "none"
-            raise NotFoundError(
-                f"There is no account {account!r}. Configured: {names}.", field="account"
-            )
+            raise no_account(account, self._lines)
         return line
 
     async def _ask(
@@ -235,6 +237,7 @@ class Standalone:
         turn = max(line.free_at, time.monotonic() - 1.0)  # a second's worth may go out at once
         line.free_at = turn + 1 / rate
         await asyncio.sleep(max(0.0, turn - time.monotonic()))
+        line.check()  # what others were answered meanwhile holds for this one too
         found = await ask()
         answer = Missing("") if isinstance(found, Page) else found
         line.health = policy.next_health(
