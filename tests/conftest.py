@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from tests.redis_servers import embed_the_chosen
@@ -14,6 +15,10 @@ from worker.store import Store
 
 PREFIX = "test"
 RETENTION_S = 600.0
+
+# On a busy machine it may take its time to make examples up, and to try them. That is no failure.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 
 @pytest.fixture(scope="session", autouse=True)
