@@ -270,7 +270,7 @@ def _events(wanted: frozenset[EventType] | None) -> tuple[str, ...]:
 
 
 def _check_metadata(metadata: JsonObject) -> None:
-    if _is_deeper(metadata, MAX_METADATA_DEPTH):
+    if is_deeper(metadata, MAX_METADATA_DEPTH):
         raise InvalidInputError(
             "metadata", f"is nested more than {MAX_METADATA_DEPTH} deep; make it flatter"
         )
@@ -285,13 +285,13 @@ def _check_metadata(metadata: JsonObject) -> None:
         raise InvalidInputError("metadata", "holds a number that JSON cannot: NaN or infinite")
 
 
-def _is_deeper(value: object, levels: int) -> bool:
+def is_deeper(value: object, levels: int) -> bool:
     """Say whether objects and lists stand in one another for more than so many levels."""
     match value:
         case dict():
-            return levels == 0 or any(_is_deeper(each, levels - 1) for each in value.values())
+            return levels == 0 or any(is_deeper(each, levels - 1) for each in value.values())
         case list():
-            return levels == 0 or any(_is_deeper(each, levels - 1) for each in value)
+            return levels == 0 or any(is_deeper(each, levels - 1) for each in value)
         case _:
             return False
 

@@ -38,7 +38,7 @@ from worker.providers.exchange import (
 )
 from worker.providers.spec import CreateGeneration, Provider
 from worker.providers.transport import MAX_CONNECTIONS, connect
-from worker.requests import GENERATION_ID
+from worker.requests import GENERATION_ID, is_deeper
 from worker.submissions import SKEW_S, UNSYNCED_SKEW_S, Row
 
 MAX_ERROR_TEXT_CHARS = 2000
@@ -129,7 +129,7 @@ class Creator:
             told = reading.parse_json(text.encode())
         except ValueError:
             return text[:MAX_ERROR_TEXT_CHARS] or None
-        return text[:MAX_ERROR_TEXT_CHARS] if reading.is_deeper(MAX_ERROR_DEPTH, told) else told
+        return text[:MAX_ERROR_TEXT_CHARS] if is_deeper(told, MAX_ERROR_DEPTH) else told
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -22,6 +22,7 @@ from jmespath.exceptions import JMESPathError
 from worker.listing import Row, Unread, spelled
 from worker.model import JsonObject, Missing, Progress, Same, Seen, Trouble
 from worker.providers.spec import Provider
+from worker.requests import is_deeper
 
 # Sizes are UTF-8 bytes. A generation is 1.5 KB as a rule.
 MAX_WORD_BYTES = 100
@@ -312,18 +313,6 @@ def _kept(body: JsonObject) -> JsonObject:
         return {"omitted": "the provider's object is nested too deeply to be kept"}
     if size > MAX_GENERATION_BYTES:
         return {"omitted": f"the provider's object has {size} bytes, too many to be kept"}
-    if is_deeper(MAX_GENERATION_DEPTH, body):
+    if is_deeper(body, MAX_GENERATION_DEPTH):
         return {"omitted": "the provider's object is nested too deeply to be kept"}
     return body
-
-
-def is_deeper(levels: int, value: Any) -> bool:
-    """Tell whether objects and lists stand in one another for more than so many levels."""
-    match value:
-        case dict():
-            children = list(value.values())
-        case list():
-            children = value
-        case _:
-            return False
-    return levels == 0 or any(is_deeper(levels - 1, child) for child in children)
