@@ -77,6 +77,14 @@ def test_times_may_be_off_a_little(created_at: int) -> None:
     assert search(INTENT, [row], tracked=()) == Found("g-1", is_certain=False)
 
 
+@pytest.mark.parametrize("request_", [{}, {"model": None}])
+def test_a_request_that_says_nothing_is_like_any_and_finds_none(request_: JsonObject) -> None:
+    assert search(replace(INTENT, request=request_), [ROW], tracked=()) == NotShown()
+    assert search(INTENT, [ROW], tracked=(), rivals=[replace(INTENT, request=request_)]) == (
+        Ambiguous()
+    )
+
+
 def test_what_is_tracked_is_not_it() -> None:
     assert search(INTENT, [ROW], tracked={"g-1"}) == NotShown()
 
@@ -129,7 +137,11 @@ intents = st.builds(
 )
 
 
-@given(requests, st.sampled_from([5.0, 60.0]), st.floats(-5, CALL_S + 5))
+@given(
+    requests.filter(lambda each: any(value is not None for value in each.values())),
+    st.sampled_from([5.0, 60.0]),
+    st.floats(-5, CALL_S + 5),
+)
 def test_the_echo_of_a_request_is_always_found(
     request: JsonObject, skew_s: float, since_s: float
 ) -> None:

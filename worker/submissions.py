@@ -112,6 +112,8 @@ def search(
         tracked: the IDs that are tracked already.
         rivals: other submissions without a token whose outcome is open.
     """
+    if intent.token is None and not any(each is not None for each in intent.request.values()):
+        return NotShown()  # what says nothing is like anything
     if intent.token is not None:
         ours = {row.generation_id for row in rows if _token_of(row, intent) == intent.token}
         return Found(ours.pop(), is_certain=True) if len(ours) == 1 else NotShown()

@@ -134,12 +134,12 @@ class Submitting:
             state=SubmissionState.PENDING,
             terms=terms,
             begun_at=0,
-            request=asked,
+            request=asked if token is None and client.shows_requests else {},
             traceparent=traceparent,
             token=submissions.digest(token) if token else None,
         )
         until = time.monotonic() + submissions.CALL_S
-        begun = await self._begin(submission, idempotency_key)
+        begun = await self._begin(submission, asked, idempotency_key)
         if begun.outcome == "same":
             return await self._again(begun.id)
         if token and client.callback and self._public_url:
@@ -168,11 +168,12 @@ class Submitting:
         if not making.cancelled():
             making.exception()  # or asyncio would tell of one that nobody waits for any more
 
-    async def _begin(self, submission: Submission, idempotency_key: str | None) -> Begun:
-        account, asked, terms = submission.account, submission.request, submission.terms
+    async def _begin(
+        self, submission: Submission, asked: JsonObject, idempotency_key: str | None
+    ) -> Begun:
         begun = await self._store.submissions.begin(
             submission,
-            fingerprint=submissions.fingerprint(account, asked, terms),
+            fingerprint=submissions.fingerprint(submission.account, asked, submission.terms),
             idempotency=submissions.digest(idempotency_key) if idempotency_key else None,
             lease_s=submissions.LEASE_S,
         )

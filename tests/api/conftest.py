@@ -46,6 +46,7 @@ class Provider:
     page: int | None = None
 
     callback: str | None = None
+    shows_requests: bool = False
 
     def check(self, _request: JsonObject) -> None:
         """Take any request."""

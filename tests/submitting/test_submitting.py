@@ -11,6 +11,7 @@ import pytest
 
 from tests.submitting.conftest import FOX, PUBLIC_URL
 from worker.api.gate import Gate
+from worker.model import JsonObject
 
 if TYPE_CHECKING:
     from tests.submitting.conftest import Town
@@ -165,6 +166,22 @@ async def test_a_read_only_key_may_not_submit_but_see(town: Town) -> None:
         assert (await reader.post("/v1/generations", json=body)).status_code == 403
         assert (await reader.get("/v1/generations")).status_code == 200
     assert town.made() == []
+
+
+@pytest.mark.parametrize(("public_url", "kept"), [(None, FOX), (PUBLIC_URL, {})])
+async def test_a_request_is_kept_only_if_it_is_what_would_tell_its_row(
+    town: Town, public_url: str | None, kept: JsonObject
+) -> None:
+    town.fault("create:500")
+    site = town.site(public_url=public_url)
+
+    problem = (await site.submit(key="k-1")).json()
+
+    found = await site.store.submissions.get(problem["submission"])
+    assert found
+    assert found.request == kept
+    other = await site.submit({**FOX, "prompt": "a dog"}, key="k-1")
+    assert other.json()["field"] == "Idempotency-Key"
 
 
 # --- Idempotency-Key ------------------------------------------------------------------------------
