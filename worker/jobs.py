@@ -52,6 +52,8 @@ LANES_A_JOB = 50
 STAND_INS = 3
 """How many drains of one lane may be queued beside one whose worker died holding the job."""
 
+RECONCILES_HERE = "here:reconcile"
+
 CLOCK_SLACK_S = 3600
 """Jobs are dated back by this much: arq compares the clocks of two machines to see what is due."""
 
@@ -168,6 +170,13 @@ async def reconcile(ctx: Mapping[str, Any]) -> None:
     await ctx["reconcile"]()
 
 
+async def _reconcile(ctx: Mapping[str, Any]) -> None:
+    try:
+        await reconcile(ctx)
+    except Exception:
+        log.exception("reconcile failed")  # what it had claimed falls due again
+
+
 class Worker(arq.Worker):
     """An arq worker that reads its queue when the bell rings, rather than twice a second.
 
@@ -231,8 +240,10 @@ class Worker(arq.Worker):
             log.warning("Redis is full: nothing new is taken in, what is tracked goes on")
         self._is_full = True
         if self.allow_pick_jobs:
-            for job in (stage, reconcile, sweep):
+            for job in (stage, sweep):
                 await job(self.ctx)
+            if RECONCILES_HERE not in self.tasks:  # a list may take its time
+                self.tasks[RECONCILES_HERE] = asyncio.create_task(_reconcile(self.ctx))
 
     async def wind_down(self) -> None:
         """Take no more jobs, and wait for those in hand to end what they have begun."""

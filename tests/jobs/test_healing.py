@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker import jobs
+from worker import jobs, running
 from worker.jobs import STAND_INS, queue_name
 from worker.model import Terms
 
@@ -186,3 +187,22 @@ async def test_what_is_over_is_swept(fleet: Fleet) -> None:
 
     assert await fleet.redis.zcard("test:trackers:luma:completed") == 0
     assert fleet.swept == 1
+
+
+async def test_a_search_that_takes_its_time_holds_up_nothing_else_while_redis_is_full(
+    fleet: Fleet,
+) -> None:
+    worker, searched = fleet.worker(), asyncio.Event()
+
+    async def search() -> None:
+        searched.set()
+        await asyncio.Event().wait()
+
+    worker.ctx["reconcile"] = search
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            await worker._do_without_arq()
+        await searched.wait()
+    assert fleet.swept == 2
+    assert len(worker.tasks) == 1
+    await running._cancel(*worker.tasks.values())
