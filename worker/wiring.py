@@ -153,9 +153,7 @@ def _put_together(edges: _Edges) -> Deployment:
     )
 
 
-def _service(
-    edges: _Edges, deadlines: dict[str, float], poller: Poller, start: Starter
-) -> Service:
+def _service(edges: _Edges, deadlines: dict[str, float], poller: Poller, start: Starter) -> Service:
     return Service(
         edges.store,
         accounts=edges.accounts,

@@ -113,7 +113,7 @@ async def test_what_was_paid_for_is_tracked_though_the_agent_has_given_up(
         await gave_up(call)
     (made,) = [each.id for each in house.world.all()]
     async with asyncio.timeout(10):
-        while (await house.api.get(f"/v1/trackers/luma/{made}")).status_code != 200:
+        while (await house.api.get(f"/v1/trackers/luma/{made}")).status_code != 200:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
     (submission,) = (await house.api.get("/v1/generations")).json()["items"]
     assert (submission["state"], submission["generation_id"]) == ("created", made)

@@ -68,10 +68,10 @@ class Submission:
     """A generation that somebody asked us to have made and to track, on record before the call.
 
     `request` is what was sent to the provider, without a callback of ours; it is kept until the
-    outcome is known, if it is what tells its row of a list from others. `token` is the digest of the token in that callback, None if there is none.
-    `begun_at` is when it was put on record; the call was made then or up to a minute later.
-    `looks` counts how often the provider's list was searched for it. `detail` says why the
-    outcome is in doubt, `refusal` what the provider said.
+    outcome is known, if it is what tells its row of a list from others. `token` is the digest of
+    the token in that callback, None if there is none. `begun_at` is when it was put on record; the
+    call was made then or up to a minute later. `looks` counts how often the provider's list was
+    searched for it. `detail` says why the outcome is in doubt, `refusal` what the provider said.
     """
 
     id: str
