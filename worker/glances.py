@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, TypeVar
 
 from worker import listing, shapes, telemetry
+from worker.disputes import no_account
 from worker.errors import NotFoundError, UnavailableError
 from worker.health import tell_health
 from worker.model import (
@@ -93,10 +94,7 @@ class Glances:
     def _known(self, account: str) -> Account:
         known = self._accounts.get(account)
         if known is None:
-            names = ", ".join(sorted(self._accounts)) or "none"
-            raise NotFoundError(
-                f"There is no account {account!r}. Configured: {names}.", field="account"
-            )
+            raise no_account(account, self._accounts)
         return known
 
     async def _tracked(self, account: str, names: list[str]) -> set[str]:
