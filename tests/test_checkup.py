@@ -9,7 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from worker.checkup import check_account, check_redis, check_worker
-from worker.config import AccountSettings, Settings
+from worker.config import Settings
+from worker.config_accounts import AccountSettings
 from worker.embedded import EmbeddedRedis
 from worker.model import Endpoint, Terms
 from worker.simulator import World, create_app, parse_fault, running

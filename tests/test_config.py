@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from worker.config import AccountSettings, ClientSettings, Settings
+from worker.config import ClientSettings, Settings
+from worker.config_accounts import AccountSettings
 from worker.config_redis import credentials_of_sentinels, redis_place
 from worker.delivery_policy import RETRY_SCHEDULE
 from worker.errors import ConfigurationError

@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from worker import running, signing
-from worker.config import AccountSettings, Settings
+from worker.config import Settings
+from worker.config_accounts import AccountSettings
 from worker.simulator import World, create_app
 from worker.simulator import running as simulated
 from worker.simulator.faults import Faults, parse_fault

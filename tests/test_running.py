@@ -18,7 +18,8 @@ import pytest
 import structlog
 
 from worker import running
-from worker.config import AccountSettings, Settings
+from worker.config import Settings
+from worker.config_accounts import AccountSettings
 from worker.embedded import EmbeddedRedis
 from worker.errors import UnavailableError
 from worker.model import State, Tracker

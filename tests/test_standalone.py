@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from worker import standalone
-from worker.config import AccountSettings, Settings
+from worker.config import Settings
+from worker.config_accounts import AccountSettings
 from worker.errors import DreamhookError, InvalidInputError, NotFoundError, UnavailableError
 from worker.model import Seen
 from worker.simulator import Faults, Outcome, Script, World, create_app

@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 
 from worker import running, telemetry
-from worker.config import AccountSettings, Settings
+from worker.config import Settings
+from worker.config_accounts import AccountSettings
 from worker.embedded import EmbeddedRedis
 from worker.simulator import Outcome, Script, World, create_app
 from worker.simulator import running as simulated

@@ -8,7 +8,8 @@ from contextlib import suppress
 import pytest
 
 from worker import wiring
-from worker.config import AccountSettings, Settings
+from worker.config import Settings
+from worker.config_accounts import AccountSettings
 from worker.embedded import EmbeddedRedis
 from worker.errors import ConfigurationError
 from worker.wiring import opened

@@ -13,9 +13,12 @@ from worker.providers.spec import Provider, load
 def configured(settings: Settings) -> tuple[dict[str, Account], dict[str, Provider]]:
     """Complete the configured accounts with what their providers say; get both by account.
 
+    The budget of an account that is spread over cells is divided by their number.
+
     Raises:
         ConfigurationError: a provider is not known, or its file cannot be used.
     """
+    cells = len(settings.cells) or 1
     accounts: dict[str, Account] = {}
     providers: dict[str, Provider] = {}
     for name, given in settings.accounts.items():
@@ -28,7 +31,8 @@ def configured(settings: Settings) -> tuple[dict[str, Account], dict[str, Provid
             provider=given.provider,
             api_key=given.api_key.get_secret_value(),
             base_url=given.base_url or provider.base_url,
-            polls_per_second=given.polls_per_second or provider.polls_per_second,
+            polls_per_second=(given.polls_per_second or provider.polls_per_second)
+            / (cells if given.spread else 1),
             poll_patience=given.poll_patience or settings.poll_patience,
         )
     return accounts, providers

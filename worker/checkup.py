@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, assert_never
 
-from worker.config import AccountSettings, Settings
+from worker.config import Settings
+from worker.config_accounts import AccountSettings
 from worker.errors import ConfigurationError
 from worker.figures import Figures, warnings
 from worker.model import Account, Answer, Missing, Refused, Same, Seen, Throttled, Trouble, rfc3339

@@ -22,10 +22,10 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from worker.config_accounts import SHORTCUTS
+from worker.config_accounts import SHORTCUTS, AccountSettings
+from worker.config_cells import CellSettings
 from worker.config_values import (
     AccountName,
-    ApiKey,
     Directory,
     FromJson,
     Host,
@@ -37,9 +37,6 @@ from worker.config_values import (
     Networks,
     Patience,
     Pauses,
-    ProviderName,
-    RedisUrl,
-    SigningSecret,
     home,
     is_loopback,
     without_secrets,
@@ -62,44 +59,9 @@ class Row(NamedTuple):
 # `repr=False` marks what may hold a secret: errors and logs never show its value.
 
 
-class AccountSettings(BaseModel):
-    """One entry of `DREAMHOOK_ACCOUNTS`. What is left out is as the provider's data says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    provider: ProviderName = Field(description="the provider's name, such as luma")
-    api_key: ApiKey = Field(
-        SecretStr(""), description="the provider's API key as the provider shows it"
-    )
-    base_url: HttpUrl | None = Field(
-        None, description="an http(s) URL such as https://api.example.com/v1, or leave it out"
-    )
-    polls_per_second: float | None = Field(
-        None,
-        gt=0,
-        le=1000,
-        allow_inf_nan=False,
-        description="a number above 0, up to 1000, or leave it out",
-    )
-    poll_patience: Patience | None = Field(
-        None, description="seconds, from 0.01 to 60, or leave it out"
-    )
-
-
-class Settings(BaseModel):
+class Settings(CellSettings):
     """What `up`, `serve` and `work` run with. In Python, fields go by name: `Settings(port=0)`."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
-    )
-
-    redis_url: RedisUrl | None = Field(
-        None,
-        alias="DREAMHOOK_REDIS_URL",
-        repr=False,
-        description="a redis://, rediss://, unix:// or redis+sentinel:// URL (docs/settings.md),"
-        " or unset it for the embedded Redis",
-    )
     data: Directory = Field(
         default_factory=home,
         alias="DREAMHOOK_DATA",
@@ -138,12 +100,6 @@ class Settings(BaseModel):
         alias="DREAMHOOK_READ_KEYS",
         repr=False,
         description="comma-separated keys of visible ASCII characters",
-    )
-    webhook_secret: SigningSecret | None = Field(
-        None,
-        alias="DREAMHOOK_WEBHOOK_SECRET",
-        repr=False,
-        description="whsec_ and the base64 of 24 to 64 random bytes",
     )
     retry_schedule: Pauses = Field(
         RETRY_SCHEDULE,
@@ -202,7 +158,8 @@ class Settings(BaseModel):
             for name, given in shortcuts.items()
             if given and given.model_fields_set
         }
-        return settings.model_copy(update={"accounts": {**made, **settings.accounts}})
+        settings = settings.model_copy(update={"accounts": {**made, **settings.accounts}})
+        return settings if settings.cell is None else settings.of_cell(settings.cell)
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Self:
@@ -325,6 +282,8 @@ def _shown(value: object) -> str:
             text = "not set"
         case ():
             text = "none"
+        case Mapping():
+            text = ", ".join(map(str, value)) or "none"
         case SecretStr():
             text = "set (hidden)" if value.get_secret_value() else "not set"
         case (SecretStr(), *others):
@@ -346,4 +305,5 @@ def _account(account: AccountSettings) -> str:
         f"provider {account.provider}, key {_shown(account.api_key)},"
         f" {account.base_url or 'its usual address'},"
         f" {'its usual' if rate is None else f'{rate:g}'} polls/s"
+        f"{', over all cells' if account.spread else ''}"
     )

@@ -140,6 +140,7 @@ def _key_prefix(text: str) -> str:
 
 
 AccountName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+CellName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 ProviderName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 KeyPrefix: TypeAlias = Annotated[str, AfterValidator(_key_prefix)]
 ApiKey: TypeAlias = Annotated[SecretStr, AfterValidator(_sendable)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from worker import shapes
 from worker.errors import NotFoundError
 from worker.model import Delivery, DeliveryState, EventType, JsonObject, State, Tracker
-from worker.paging import Page, page_of
+from worker.paging import Page, cursors_after, page_of
 from worker.store import Store, redis_may_be_away
 
 
@@ -54,7 +54,7 @@ class Deliveries:
             limit=limit,
             cursor=cursor,
         )
-        return Page([shapes.delivery_shape(each) for each in items], next_cursor)
+        return Page(list(map(shapes.delivery_shape, items)), next_cursor, cursors_after(items))
 
     @redis_may_be_away
     async def get(self, delivery_id: str) -> JsonObject:

@@ -24,7 +24,8 @@ from rich.console import Console
 from starlette.types import ASGIApp
 
 from worker import listener, running, signing, simulator, telemetry
-from worker.config import AccountSettings, ClientSettings, Settings
+from worker.config import ClientSettings, Settings
+from worker.config_accounts import AccountSettings
 from worker.model import JsonObject
 
 Found = TypeVar("Found")

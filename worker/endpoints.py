@@ -143,6 +143,29 @@ class Endpoints:
                 return shape | {"secret": fresh.text}
 
     @redis_may_be_away
+    async def secrets(self, name: str) -> tuple[Secret, ...]:
+        """Get what signs for an endpoint: for another cell of it, and for nobody else.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return tuple((await self._known(name)).secrets)
+
+    @redis_may_be_away
+    async def sign_with(self, name: str, secrets: Sequence[Secret]) -> None:
+        """Let these secrets sign for an endpoint, and no others.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        while True:
+            known = await self._known(name)
+            if tuple(known.secrets) == tuple(secrets):
+                return
+            if await self._store.endpoints.set_secrets(known, secrets):
+                return
+
+    @redis_may_be_away
     async def test(self, name: str) -> JsonObject:
         """Send an endpoint a real, signed event of type `endpoint.test`; returns the delivery.
 

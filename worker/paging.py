@@ -28,10 +28,14 @@ Item = TypeVar("Item", bound=Numbered)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a list, newest first. `next_cursor` leads to what is older; None: that was all."""
+    """Part of a list, newest first. `next_cursor` leads to what is older; None: that was all.
+
+    `cursors` lead to what is older than each item.
+    """
 
     items: list[JsonObject]
     next_cursor: str | None
+    cursors: Sequence[str] = ()
 
 
 async def page_of(
@@ -67,6 +71,11 @@ async def page_of(
         before = last
         scanned += limit
     return items, _cursor_after(before or 0)
+
+
+def cursors_after(items: Sequence[Numbered]) -> list[str]:
+    """Write the cursors that lead to what is older than each of these."""
+    return [_cursor_after(each.seq) for each in items]
 
 
 def _cursor_after(seq: int) -> str:

@@ -7,7 +7,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -20,19 +20,28 @@ from typing import Any
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from worker.api import create_app
+from worker.api.cells import Cell, Cells
+from worker.api.gate import Gate
 from worker.config import Settings
+from worker.errors import UnavailableError
 from worker.hosting import Server, listen_on, url_of
 from worker.jobs import Worker
 from worker.mcp_server import is_installed
-from worker.wiring import Deployment, opened
+from worker.merging import MergedStream
+from worker.stream import EventStream
+from worker.wiring import Deployment, opened, opened_cells
 
 RESTART_S = 1.0
 RESTART_CAP_S = 30.0
 """A worker that fails (Redis went away) starts again after so long, doubling up to the cap."""
 
 CANCEL_AGAIN_S = 1.0
+
+WHOLE = ""
+"""The name of the one cell of a deployment that is not divided."""
 
 OPEN_FILES = 16_384
 """Every attempt and every listener is an open file; systems allow 256 to 1,024 unless asked."""
@@ -96,17 +105,20 @@ async def run(
                     host_by="DREAMHOOK_HOST",
                 )
             )
-        deployment = await stack.enter_async_context(opened(settings))
+        if settings.is_divided and not worker:
+            cells = await stack.enter_async_context(opened_cells(settings))
+        else:
+            cells = {WHOLE: await stack.enter_async_context(opened(settings))}
         if not settings.accounts:
             log.warning("no account", remedy=_NO_ACCOUNT)
-        for risk in await deployment.status.risks():
-            log.warning("redis is not safe", risk=risk)
+        for name, deployment in cells.items():
+            await _tell_risks(deployment, name)
         parts = await stack.enter_async_context(asyncio.TaskGroup())
         if worker:
-            parts.create_task(_work(deployment, stop))
+            parts.create_task(_work(cells[WHOLE], stop))
         if port is not None:
             url = url_of(port)
-            parts.create_task(_serve(deployment, port, stop))
+            parts.create_task(_serve(cells, port, stop))
             if ready:
                 ready(url)
             log.info("serving", url=url)
@@ -135,41 +147,71 @@ async def _told_to_stop() -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(each)
 
 
-async def _serve(deployment: Deployment, port: socket.socket, stop: asyncio.Event) -> None:
-    settings = deployment.settings
-    app = create_app(
-        deployment.service,
-        deployment.endpoints,
-        deployment.deliveries,
-        deployment.status,
-        deployment.stream,
-        glances=deployment.glances,
-        submitting=deployment.submitting,
-        api_keys=[key.get_secret_value() for key in settings.api_keys],
-        read_keys=[key.get_secret_value() for key in settings.read_keys],
-    )
+async def _tell_risks(deployment: Deployment, name: str) -> None:
+    try:
+        for risk in await deployment.status.risks():
+            log.warning("redis is not safe", risk=risk)
+    except UnavailableError as error:
+        log.warning("redis is away", cell=name, error=str(error))
+
+
+async def _serve(cells: Mapping[str, Deployment], port: socket.socket, stop: asyncio.Event) -> None:
+    streams = {name: each.stream for name, each in cells.items()}
+    is_whole = WHOLE in cells
+    stream: EventStream | MergedStream = streams[WHOLE] if is_whole else MergedStream(streams)
+    apps = {name: _app(each, stream) for name, each in cells.items()}
+    app: ASGIApp = apps[WHOLE] if is_whole else _in_front(cells, apps)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
     )
     server = Server(config)
-    async with _agents(app):
+    async with _agents(next(iter(apps.values())), app):
         serving = asyncio.create_task(server.serve(sockets=[port]))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         stop.set()
-        deployment.service.close()  # or else whoever waits or listens would hold the server up
-        await deployment.stream.close()
+        for each in cells.values():  # or else whoever waits or listens would hold the server up
+            each.service.close()
+        await stream.close()
     await serving
 
 
-def _agents(app: FastAPI) -> AbstractAsyncContextManager[None]:
+def _app(deployment: Deployment, stream: EventStream | MergedStream) -> FastAPI:
+    return create_app(
+        deployment.service,
+        deployment.endpoints,
+        deployment.deliveries,
+        deployment.status,
+        stream,
+        glances=deployment.glances,
+        submitting=deployment.submitting,
+        **_keys(deployment.settings),
+    )
+
+
+def _in_front(cells: Mapping[str, Deployment], apps: Mapping[str, FastAPI]) -> ASGIApp:
+    """Put one API before those of the cells."""
+    settings = next(iter(cells.values())).settings
+    spread = {name for name, account in settings.accounts.items() if account.spread}
+    each = {name: Cell(apps[name], cells[name].endpoints) for name in cells}
+    return Gate(Cells(each, spread), **_keys(settings))
+
+
+def _keys(settings: Settings) -> dict[str, list[str]]:
+    return {
+        "api_keys": [key.get_secret_value() for key in settings.api_keys],
+        "read_keys": [key.get_secret_value() for key in settings.read_keys],
+    }
+
+
+def _agents(app: FastAPI, api: ASGIApp) -> AbstractAsyncContextManager[None]:
     """Serve agents too, at `/mcp`, if what it takes is installed."""
     if not is_installed():
         return nullcontext()
     from worker.mcp_server.mounting import mounted  # noqa: PLC0415 - it is an extra
 
-    return mounted(app)
+    return mounted(app, api)
 
 
 async def _work(deployment: Deployment, stop: asyncio.Event) -> None:

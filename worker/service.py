@@ -18,7 +18,7 @@ from worker.model import (
     Terms,
     Tracker,
 )
-from worker.paging import Page, page_of
+from worker.paging import Page, cursors_after, page_of
 from worker.poller import Poller
 from worker.requests import (
     MAX_BATCH,
@@ -330,7 +330,7 @@ class Service:
             limit=limit,
             cursor=cursor,
         )
-        return Page(await shown(self._store, items), next_cursor)
+        return Page(await shown(self._store, items), next_cursor, cursors_after(items))
 
 
 def begun(account: str, provider: str, generation_id: str, terms: Terms, now: int) -> Tracker:

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from pydantic_core import from_json, to_json
 
-from worker.errors import UnavailableError
+from worker.errors import InvalidInputError, UnavailableError
 from worker.model import JsonObject, rfc3339
 from worker.store import Bounds, Store, StreamEntry, redis_may_be_away
 
@@ -161,8 +161,11 @@ class EventStream:
             since: an instant, in milliseconds since the epoch.
 
         Raises:
+            InvalidInputError: the place is one among several cells.
             UnavailableError: Redis does not answer, too many listen, or the process is stopping.
         """
+        if after is not None and ":" in after:
+            raise InvalidInputError("Last-Event-ID", "it is the `id` of an event of several cells")
         if self._is_closed:
             raise UnavailableError(Away.STOPPING.detail)
         if len(self._listeners) >= MAX_LISTENERS:

@@ -36,7 +36,7 @@ from worker.model import (
     SubmissionState,
     Tracker,
 )
-from worker.paging import Page, page_of
+from worker.paging import Page, cursors_after, page_of
 from worker.providers.client import ProviderClient
 from worker.requests import SubmitRequest, check_request
 from worker.service import Service, begun
@@ -302,7 +302,8 @@ class Submitting:
             limit=limit,
             cursor=cursor,
         )
-        return Page(list(map(shapes.submission_shape, items)), next_cursor)
+        shown = list(map(shapes.submission_shape, items))
+        return Page(shown, next_cursor, cursors_after(items))
 
     @redis_may_be_away
     async def hint(self, account: str, token: str) -> None:

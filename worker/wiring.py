@@ -77,19 +77,22 @@ class Deployment:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, lease_s: float = LEASE_S) -> AsyncIterator[Deployment]:
+async def opened(
+    settings: Settings, *, lease_s: float = LEASE_S, may_be_away: bool = False
+) -> AsyncIterator[Deployment]:
     """Open the edges a deployment needs; close them at the end.
 
     Args:
         settings: what it runs with.
         lease_s: how long claimed work waits for whoever crashed with it.
+        may_be_away: whether to open it although its Redis does not answer yet.
 
     Raises:
         ConfigurationError: something in the settings cannot work; says what to change.
     """
     accounts, providers = configured(settings)
     async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(connected(settings))
+        redis = await stack.enter_async_context(connected(settings, may_be_away=may_be_away))
         store = Store(
             redis, prefix=settings.prefix, retention_s=settings.retention_s, lease_s=lease_s
         )
@@ -184,6 +187,20 @@ def _courier(edges: _Edges, poller: Poller, start: Starter) -> Courier:
         refresh=poller.refreshed,
         start=start,
     )
+
+
+@asynccontextmanager
+async def opened_cells(settings: Settings) -> AsyncIterator[dict[str, Deployment]]:
+    """Open all cells, by name, whether their Redises answer or not.
+
+    Raises:
+        ConfigurationError: something in the settings cannot work; says what to change.
+    """
+    async with AsyncExitStack() as stack:
+        yield {
+            name: await stack.enter_async_context(opened(settings.of_cell(name), may_be_away=True))
+            for name in settings.cells
+        }
 
 
 async def _secret(settings: Settings, store: Store) -> str:

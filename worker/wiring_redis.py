@@ -45,12 +45,21 @@ class _PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):
 
 
 @asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[ArqRedis]:
+async def connected(settings: Settings, *, may_be_away: bool = False) -> AsyncIterator[ArqRedis]:
     """Connect to the configured Redis, or to the embedded one, which is started if need be.
+
+    Args:
+        settings: where it is.
+        may_be_away: whether it will do if it does not answer yet.
 
     Raises:
         ConfigurationError: it does not answer, or cannot be relied on; says what to change.
     """
+    if settings.is_divided:
+        raise ConfigurationError(
+            "DREAMHOOK_CELLS: this is about one cell. Set DREAMHOOK_CELL to its name, one of"
+            f" {', '.join(settings.cells)}; `serve` alone is about all of them."
+        )
     async with AsyncExitStack() as stack:
         url = settings.redis_url
         if url is None:
@@ -59,7 +68,7 @@ async def connected(settings: Settings) -> AsyncIterator[ArqRedis]:
             url = embedded.url
         pool = await stack.enter_async_context(_pooled(redis_place(url)))
         redis = ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize)
-        await _check(redis, settings)
+        await _check(redis, settings, may_be_away=may_be_away)
         yield redis
 
 
@@ -111,11 +120,13 @@ def _sentinel(place: RedisPlace, options: dict[str, Any], *, over_tls: bool) -> 
     return Sentinel(place.sentinels, sentinel_kwargs=of_their_own)  # type: ignore[no-untyped-call]
 
 
-async def _check(redis: ArqRedis, settings: Settings) -> None:
+async def _check(redis: ArqRedis, settings: Settings, *, may_be_away: bool) -> None:
     store = Store(redis, prefix=settings.prefix, retention_s=settings.retention_s)
     try:
         await store.check()
     except (RedisError, OSError) as error:
+        if may_be_away:
+            return
         where = "the embedded Redis" if settings.redis_url is None else "DREAMHOOK_REDIS_URL"
         raise ConfigurationError(
             f"Redis does not answer ({type(error).__name__}: {error}). Check {where}."

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from worker import running
-from worker.config import AccountSettings, Settings
+from worker.config import Settings
+from worker.config_accounts import AccountSettings
 from worker.embedded import EmbeddedRedis
 
 

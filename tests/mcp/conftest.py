@@ -19,7 +19,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, TextContent
 
 from worker import running
-from worker.config import AccountSettings, Settings
+from worker.config import Settings
+from worker.config_accounts import AccountSettings
 from worker.embedded import EmbeddedRedis
 from worker.simulator import Faults, Outcome, Script, World, create_app
 from worker.simulator import running as simulated

@@ -19,7 +19,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from worker import listener, running, simulator
-from worker.config import AccountSettings, Settings
+from worker.config import Settings
+from worker.config_accounts import AccountSettings
 
 PATIENCE_S = 15.0
 ACCOUNTS = {"luma": "right", "spare": "wrong"}

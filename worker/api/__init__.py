@@ -25,6 +25,7 @@ from worker.api.gate import Gate
 from worker.deliveries import Deliveries
 from worker.endpoints import Endpoints
 from worker.glances import Glances
+from worker.merging import MergedStream
 from worker.model import JsonObject
 from worker.service import Service
 from worker.status import Status
@@ -48,7 +49,7 @@ def create_app(
     endpoints: Endpoints,
     deliveries: Deliveries,
     status: Status,
-    stream: EventStream,
+    stream: EventStream | MergedStream,
     *,
     glances: Glances,
     submitting: Submitting,

@@ -15,6 +15,7 @@ from worker.api import exposition, watching
 from worker.api.openapi import problems, text_answer
 from worker.api.routing import router
 from worker.errors import InvalidInputError
+from worker.merging import MergedStream
 from worker.status import Status
 from worker.stream import Away, EventStream, Gap, Heard, Part, Wanted
 
@@ -46,7 +47,7 @@ async def listen(request: Request, query: Annotated[watching.EventsQuery, Query(
         raise InvalidInputError("Last-Event-ID", "it is not the `id` of an event")
     since = None if query.since is None else round(query.since.timestamp() * 1000)
     wanted = Wanted(frozenset(query.type), query.account, query.generation_id)
-    stream: EventStream = request.app.state.stream
+    stream: EventStream | MergedStream = request.app.state.stream
     return _Events(await stream.listen(wanted, after, since=since))
 
 

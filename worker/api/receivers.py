@@ -78,7 +78,7 @@ async def list_endpoints(
 ) -> Response:
     """List them, newest first, those of bare callback URLs that were used lately among them."""
     page = await _endpoints(request).list_endpoints(**query.model_dump())
-    return page_answer(page, partial(shown_to, request))
+    return page_answer(request, page, partial(shown_to, request))
 
 
 @endpoints.delete(
@@ -153,7 +153,8 @@ async def list_deliveries(
     request: Request, query: Annotated[schemas.DeliveriesQuery, Query()]
 ) -> Response:
     """List them, newest first. A page may hold fewer than `limit`; `next_cursor` tells the end."""
-    return page_answer(await _deliveries(request).list_deliveries(**query.model_dump()))
+    page = await _deliveries(request).list_deliveries(**query.model_dump())
+    return page_answer(request, page)
 
 
 @deliveries.get(

@@ -150,7 +150,7 @@ async def list_trackers(
 ) -> Response:
     """List them, newest first. A page may hold fewer than `limit`; `next_cursor` tells the end."""
     page = await service_of(request).list_trackers(**query.model_dump())
-    return page_answer(page, partial(shown_to, request))
+    return page_answer(request, page, partial(shown_to, request))
 
 
 @trackers.delete(

@@ -61,7 +61,8 @@ def json_answer(
 
 
 def page_answer(
-    page: Page, show: Callable[[JsonObject], JsonObject] = lambda item: item
+    request: Request, page: Page, show: Callable[[JsonObject], JsonObject] = lambda item: item
 ) -> Response:
-    """Answer with a part of a list."""
+    """Answer with a part of a list; the cursors are for whoever merges it with other lists."""
+    request.state.cursors = page.cursors
     return json_answer({"items": list(map(show, page.items)), "next_cursor": page.next_cursor})

@@ -181,11 +181,11 @@ class Problem(Answer):
 
 
 class Outcome(Answer):
-    """What came of one item of a batch: a tracker (200, 202) or an error (404, 409, 422)."""
+    """What came of one item of a batch: a tracker (200, 202) or an error (503: of its cell)."""
 
     account: str | None
     generation_id: str | None
-    status: Literal[200, 202, 404, 409, 422]
+    status: Literal[200, 202, 404, 409, 422, 503]
     tracker: Tracker | None = None
     error: Problem | None = None
 

@@ -81,4 +81,5 @@ async def list_submissions(
     request: Request, query: Annotated[submitted.SubmissionsQuery, Query()]
 ) -> Response:
     """List them, newest first, each without its tracker."""
-    return page_answer(await submitting_of(request).list_submissions(**query.model_dump()))
+    page = await submitting_of(request).list_submissions(**query.model_dump())
+    return page_answer(request, page)

@@ -12,7 +12,9 @@ from pydantic_core import PydanticCustomError
 from worker.api.schemas import Answer, Query
 from worker.model import DeliveryState, EndpointEvent, EventType, HealthReason, JsonObject, State
 
-_PLACE = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
+_ONE = "[0-9]{1,15}-[0-9]{1,15}"
+_OF_A_CELL = f"[a-z0-9][a-z0-9-]{{0,31}}:{_ONE}"
+_PLACE = re.compile(f"{_ONE}|{_OF_A_CELL}(,{_OF_A_CELL})*")
 
 _TYPES = (
     *(each.value for each in (*EventType, *EndpointEvent)),
@@ -39,7 +41,7 @@ LAST_EVENT_ID: JsonObject = {
     "name": "Last-Event-ID",
     "in": "header",
     "required": False,
-    "schema": {"type": "string", "pattern": f"^{_PLACE.pattern}$"},
+    "schema": {"type": "string", "pattern": f"^({_PLACE.pattern})$"},
     "description": "The `id` that was heard last; what came after it is told first.",
 }
 
@@ -62,7 +64,7 @@ class EventsQuery(Query):
     since: AwareDatetime | None = Field(
         None, description="Those since this instant, as far as they are kept; 0: all of those."
     )
-    last_event_id: Annotated[str, Field(pattern=f"^{_PLACE.pattern}$")] | None = Field(
+    last_event_id: Annotated[str, Field(pattern=f"^({_PLACE.pattern})$")] | None = Field(
         None, description="Those after the one with this `id`, as the header `Last-Event-ID`."
     )
 

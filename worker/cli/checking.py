@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 from worker import checkup, telemetry
 from worker.checkup import Finding, check_account, check_redis
@@ -72,9 +73,20 @@ async def _look_over(settings: Settings, *, online: bool) -> list[Finding]:
         check_account(name, account, online=online, providers=settings.providers)
         for name, account in settings.accounts.items()
     ]
-    redis, found = await asyncio.gather(check_redis(settings), asyncio.gather(*accounts))
+    redis, found = await asyncio.gather(_look_at_redis(settings), asyncio.gather(*accounts))
     nothing_to_do = [] if accounts else [Finding("accounts", "warning", NO_ACCOUNT)]
     return [Finding("settings", "ok", "all can be used"), *redis, *found, *nothing_to_do]
+
+
+async def _look_at_redis(settings: Settings) -> list[Finding]:
+    if not settings.is_divided:
+        return await check_redis(settings)
+    found = await asyncio.gather(*(check_redis(settings.of_cell(name)) for name in settings.cells))
+    return [
+        replace(each, name=f"cell {name}: {each.name}")
+        for name, some in zip(settings.cells, found, strict=True)
+        for each in some
+    ]
 
 
 def _unknown() -> list[Finding]:

@@ -16,7 +16,7 @@ from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from worker.api.gate import MAX_BODY_BYTES, MCP_PATH, READ_ONLY, STOPPING, bearer
 from worker.client import AsyncClient
@@ -50,8 +50,13 @@ class _Mounted:
 
 
 @asynccontextmanager
-async def mounted(app: FastAPI) -> AsyncIterator[None]:
-    """Serve agents at `/mcp` of this API for as long as this lasts."""
+async def mounted(app: FastAPI, api: ASGIApp | None = None) -> AsyncIterator[None]:
+    """Serve agents at `/mcp` of this API for as long as this lasts.
+
+    Args:
+        app: gets the route.
+        api: whom the tools ask, if it is not `app` itself.
+    """
     logging.getLogger("mcp").setLevel(logging.WARNING)  # it would log every session, with its ID
 
     usual = Usual()
@@ -61,7 +66,7 @@ async def mounted(app: FastAPI) -> AsyncIterator[None]:
         headers = request.request.headers if request.request else {}
         sent = headers.get("authorization", "").encode()
         key = bearer({b"authorization": sent}).decode("latin-1")
-        async with AsyncClient(HERE, key or None, app=app) as client:
+        async with AsyncClient(HERE, key or None, app=api or app) as client:
             yield Remote(client, usual)
 
     everything = _manager(create_server(WITH_SERVER, opened))
