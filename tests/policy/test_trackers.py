@@ -241,7 +241,7 @@ def test_polls_and_errors_are_counted(life: list[tuple[Answer, float]]) -> None:
     for answer, jitter in life:
         t = looked(t, answer, NOW, jitter)
     assert t.polls == len(life)
-    assert t.poll_errors == sum(not isinstance(answer, Seen) for answer, _ in life)
+    assert t.poll_errors == sum(not isinstance(answer, Seen | Same) for answer, _ in life)
 
 
 # --- apply --------------------------------------------------------------------------------------
