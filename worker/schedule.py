@@ -178,8 +178,8 @@ class Outlook:
         gap, step = most, math.inf
         # The cost grows about as the square of the gap, so its root about evenly: Newton's steps on
         # that are few, and one that leads out of what is possible is replaced by halving it. What
-        # remains after a step of a twentieth is below one per cent.
-        while most > max(least, SHORTEST_GAP_S) and abs(step) > gap / 20:
+        # remains after a step of a thirtieth is some tenths of a per cent.
+        while most > max(least, SHORTEST_GAP_S) and abs(step) > gap / 30:
             cost, slope = self._cost(gap, began)
             least, most = (gap, most) if cost < price else (least, gap)
             step = 2 * (math.sqrt(cost * price) - cost) / slope if slope > 0 else math.inf
