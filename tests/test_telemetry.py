@@ -66,8 +66,9 @@ DREAMING = Seen(progress=Progress.RUNNING, provider_state="dreaming")
 
 
 @pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
+def _log_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What is configured here holds for the whole process: take it back."""
+    monkeypatch.setattr(telemetry, "_least", logging.INFO)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     levels = {name: logging.getLogger(name).level for name in telemetry._QUIET}

@@ -50,6 +50,7 @@ _DETAIL_LIMIT = 500
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("dreamhook")
 
 _counts: Counter[str] = Counter()
+_least = logging.INFO  # of what is written; `configure` sets it
 
 
 def take_counts() -> Counter[str]:
@@ -83,7 +84,7 @@ def looked(
     _counts[figures.LOOKS.times(after.account, word)] += 1
     if late_ms is not None:
         _counts.update(figures.LOOK_LATENESS.took(late_ms / 1000, after.account))
-    if structlog.is_configured() and logging.getLogger().level > logging.INFO:
+    if _least > logging.INFO:
         return  # to find words that nobody reads would cost as much as all the rest of a look
     tracker = after.whole() if isinstance(after, Watched) else after
     _log.info(
@@ -243,6 +244,8 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
         json: A JSON object a line, or lines for people to read; by default JSON unless stderr is
             a terminal.
     """
+    global _least  # noqa: PLW0603 - logging is of the whole process as well
+    _least = logging.getLevelNamesMapping()[level.upper()]
     as_json = not sys.stderr.isatty() if json is None else json
     stamped: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,

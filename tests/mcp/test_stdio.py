@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +36,21 @@ def requests(*methods: tuple[str, dict[str, Any]]) -> str:
 
 
 def run(said: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        COMMAND,
-        input=said,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    """Run it until each request has its answer; what is still asked when it ends may have none."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    child = subprocess.Popen(COMMAND, env=environment(**variables), text=True, **pipes)
+    patience = threading.Timer(60, child.kill)
+    patience.start()
+    with child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        with suppress(BrokenPipeError):  # it has ended by itself
+            child.stdin.write(said)
+            child.stdin.flush()
+        answers = [child.stdout.readline() for _ in range(said.count('"id"'))]
+        rest, errors = child.communicate()
+    patience.cancel()
+    return subprocess.CompletedProcess(COMMAND, child.returncode, "".join(answers) + rest, errors)
 
 
 def test_nothing_but_the_protocol_reaches_the_standard_output(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -60,6 +61,7 @@ class Tasks(ClientExtension):
     def __init__(self) -> None:
         self.begun: list[Task] = []
         self.asked: list[dict[str, Any]] = []
+        self.has_asked = anyio.Event()
 
     def claims(self) -> Sequence[ResultClaim[Any]]:
         return [ResultClaim(result_type="task", model=Task, resolve=self.resolve)]
@@ -68,6 +70,7 @@ class Tasks(ClientExtension):
         self.begun.append(task)
         while True:
             self.asked.append(await ask(context.session, "tasks/get", task.task_id))
+            self.has_asked.set()
             if self.asked[-1]["status"] != "working":
                 return CallToolResult.model_validate(self.asked[-1]["result"])
             await anyio.sleep(self.asked[-1]["pollIntervalMs"] / 1000)
@@ -79,7 +82,7 @@ async def ask(session: Any, method: str, task_id: str) -> dict[str, Any]:
     return answer.model_dump(mode="json", by_alias=True)
 
 
-def image(house: House, name: str = "g-1", seconds: float = 1.0) -> str:
+def image(house: House, name: str = "g-1", *, seconds: float) -> str:
     """Start one that Dreamhook looks at often."""
     return house.dream(name, seconds=seconds, kind="image", model="photon-1")
 
@@ -87,9 +90,14 @@ def image(house: House, name: str = "g-1", seconds: float = 1.0) -> str:
 @pytest.mark.parametrize("way", ["stdio", "http"])
 async def test_a_client_that_has_tasks_waits_with_one(house: House, way: str) -> None:
     tasks = Tasks()
-    await house.tracked(image(house))
+    await house.tracked(image(house, seconds=60))
     async with agent(house, way, [tasks]) as client:
-        result = await client.call_tool("wait_for_generation", {"generation_id": "g-1"})
+        waiting = asyncio.create_task(
+            client.call_tool("wait_for_generation", {"generation_id": "g-1"})
+        )
+        await tasks.has_asked.wait()
+        await house.finish("g-1")
+        result = await waiting
     assert told(result)["state"] == "completed"
     assert text(result).startswith("Generation ID: g-1\nState: completed\n")
     (begun,) = tasks.begun
@@ -133,13 +141,14 @@ async def test_a_client_that_has_no_tasks_gets_none(house: House, way: str) -> N
 
 
 async def test_a_task_outlives_its_server_and_can_be_asked_for_elsewhere(house: House) -> None:
-    await house.tracked(image(house))
+    await house.tracked(image(house, seconds=60))
     async with agent(house, "http", [Tasks()]) as client:
         session = client.session
         begun = await session.call_tool(
             "wait_for_generation", {"generation_id": "g-1"}, allow_claimed=True
         )
         assert isinstance(begun, Task)
+    await house.finish("g-1")
     await house.over("g-1")
     async with agent(house, "stdio", [Tasks()]) as other:
         assert (await ask(other.session, "tasks/get", begun.task_id))["status"] == "completed"
