@@ -131,7 +131,7 @@ async def measure(port: int) -> None:
     limits = httpx.Limits(
         max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS
     )
-    httpxs._transport = httpx.AsyncHTTPTransport(limits=limits)  # noqa: SLF001 - the rival
+    httpxs._exchange._transport = httpx.AsyncHTTPTransport(limits=limits)  # noqa: SLF001 - the rival
     connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS)
     bare = aiohttp.ClientSession(connector=connector)
 
