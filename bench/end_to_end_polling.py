@@ -230,7 +230,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("in_flight", nargs="*", type=int, default=[1, 10, 100, 1000])
     parser.add_argument("--seconds", type=float, default=90.0)
-    parser.add_argument("--patience", nargs="*", type=float, default=[0.3, 1.0])
+    parser.add_argument("--patience", nargs="*", type=float, default=[0.3, 1.0, 1.5])
     parser.add_argument("--rivals", default="sdk,arq")
     asked = parser.parse_args()
     print(f"{rig.machine()}; generations begin over {asked.seconds:g} s")
