@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.poller.conftest import Desk
-from worker import learner, looking, pages
+from worker import health, learner, looking, pages
 from worker.listing import Page
 from worker.model import Progress, Same, Seen, Terms
 from worker.store import scripts
@@ -90,7 +90,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
     monkeypatch.setattr(scripts.Scripts, "run", run_now)
     for module in (scripts, pages, looking, learner):
         monkeypatch.setattr(module, "time", time.as_module())
-    for module in (pages, looking):
+    for module in (health, looking):
         monkeypatch.setattr(module, "random", random.Random(7))
     return time
 

@@ -144,8 +144,9 @@ async def test_a_timeline_keeps_its_newest_200_entries(store: Store, tracker: Tr
         entries = [Entry(T + n, "look", {"n": n}) for n in range(first, first + 50)]
         await settle(store, replace(await claim(store), next_poll_at=T), entries=entries)
     assert len(await store.trackers.timeline("luma", "g-1")) == 200
-    await settle(store, over(await claim(store), State.CANCELED), entries=[Entry(T, "canceled")])
-    await store.trackers.track("luma", "luma", [("g-1", Terms(deadline_s=3600.0))], now=T)
+    ended = [Entry(T + 250, "canceled")]
+    await settle(store, over(await claim(store), State.CANCELED), entries=ended)
+    await store.trackers.track("luma", "luma", [("g-1", Terms(deadline_s=3600.0))], now=T + 250)
 
     found = await store.trackers.timeline("luma", "g-1")
 
