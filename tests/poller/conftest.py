@@ -14,7 +14,7 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
-from worker import policy, schedule
+from worker import policy, schedule, telemetry
 from worker.model import (
     Account,
     Answer,
@@ -170,8 +170,9 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
-    caplog.set_level(logging.INFO)  # a look's line is not even made if nobody is to read it
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    # A look's line is not even made if nobody is to read it, and another test may have said so.
+    monkeypatch.setattr(telemetry, "_least", logging.INFO)
     with structlog.testing.capture_logs() as captured:
         yield captured
 
