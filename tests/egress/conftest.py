@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.certificates import make_certificate
 from worker.egress import Egress
 from worker.model import Reply
 
@@ -110,15 +109,7 @@ def resolving(*answers: str) -> Callable[[str], Awaitable[Sequence[str]]]:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a certificate for hooks.example, its key in the same file."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    made = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command += ["-nodes", "-keyout", "-", "-days", "2", "-subj", "/CN=hooks.example"]
-    command += ["-addext", "subjectAltName=DNS:hooks.example"]
-    made.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
-    return made
+    return make_certificate(tmp_path_factory.mktemp("tls"), "hooks.example", "DNS:hooks.example")
 
 
 def server_context(certificate: Path, names: list[str | None]) -> ssl.SSLContext:

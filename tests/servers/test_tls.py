@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import make_certificate
 from tests.redis_servers import Server, sentinel, server
 from worker.config import Settings
 from worker.errors import ConfigurationError
@@ -21,15 +20,7 @@ from worker.wiring_redis import connected
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a certificate for 127.0.0.1, its key in the same file."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("needs the openssl command to make a certificate")
-    made = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command += ["-nodes", "-keyout", "-", "-days", "2", "-subj", "/CN=redis"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
-    made.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
-    return made
+    return make_certificate(tmp_path_factory.mktemp("tls"), "redis", "IP:127.0.0.1")
 
 
 @asynccontextmanager
