@@ -13,7 +13,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from worker import figures
-from worker.api.exposition import Snapshot, exposed
+from worker.api.exposition import Snapshot, exposed, of_cells, of_this_process
 from worker.model import DeliveryState, Health, State
 
 ROOT = Path(__file__).parent.parent
@@ -43,12 +43,12 @@ def snapshot() -> Snapshot:
         used_bytes=0,
         max_bytes=None,
     )
-    return Snapshot(found, counts, {"luma": 5.0}, 0)
+    return Snapshot(found, counts, {"luma": 5.0})
 
 
 def samples() -> dict[str, set[str]]:
-    """The names of all samples, each with its labels."""
-    text = exposed(snapshot(), "")[0].decode()
+    """The names of all samples, each with its labels, as a deployment with cells has them."""
+    text = exposed("", of_cells({"a": snapshot()}), of_this_process(0))[0].decode()
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -92,8 +92,14 @@ def test_every_label_that_is_queried_exists(expression: str) -> None:
 
 def test_replicas_are_never_added_up() -> None:
     for expression in EXPRESSIONS.values():
-        for inner in re.findall(r"sum(?: by \([^)]*\))? \((\w+)", expression):
+        for inner in re.findall(r"sum(?: by \([^)]*\) )?\((\w+)", expression):
             assert inner == "max"
+
+
+def test_what_is_added_up_is_added_up_over_cells() -> None:
+    for expression in EXPRESSIONS.values():
+        for inner in re.findall(r"sum(?: by \([^)]*\) )?\(max by \(([^)]*)\)", expression):
+            assert "cell" in inner.split(", ")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])

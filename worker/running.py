@@ -158,9 +158,10 @@ async def _tell_risks(deployment: Deployment, name: str) -> None:
 async def _serve(cells: Mapping[str, Deployment], port: socket.socket, stop: asyncio.Event) -> None:
     streams = {name: each.stream for name, each in cells.items()}
     is_whole = WHOLE in cells
-    stream: EventStream | MergedStream = streams[WHOLE] if is_whole else MergedStream(streams)
+    merged = MergedStream(streams)
+    stream: EventStream | MergedStream = streams[WHOLE] if is_whole else merged
     apps = {name: _app(each, stream) for name, each in cells.items()}
-    app: ASGIApp = apps[WHOLE] if is_whole else _in_front(cells, apps)
+    app: ASGIApp = apps[WHOLE] if is_whole else _in_front(cells, apps, merged)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
     )
@@ -190,12 +191,14 @@ def _app(deployment: Deployment, stream: EventStream | MergedStream) -> FastAPI:
     )
 
 
-def _in_front(cells: Mapping[str, Deployment], apps: Mapping[str, FastAPI]) -> ASGIApp:
+def _in_front(
+    cells: Mapping[str, Deployment], apps: Mapping[str, FastAPI], stream: MergedStream
+) -> ASGIApp:
     """Put one API before those of the cells."""
     settings = next(iter(cells.values())).settings
     spread = {name for name, account in settings.accounts.items() if account.spread}
-    each = {name: Cell(apps[name], cells[name].endpoints) for name in cells}
-    return Gate(Cells(each, spread), **_keys(settings))
+    each = {name: Cell(apps[name], cells[name].endpoints, cells[name].status) for name in cells}
+    return Gate(Cells(each, stream, spread), **_keys(settings))
 
 
 def _keys(settings: Settings) -> dict[str, list[str]]:

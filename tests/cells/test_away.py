@@ -58,6 +58,11 @@ async def go_on_without_b(divided: Divided, api: httpx.AsyncClient, name: str) -
         answer = await api.get(path)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert "Cell b cannot answer" in answer.json()["detail"]
+    scraped = (await api.get("/metrics")).raise_for_status().text
+    assert 'dreamhook_cell_up{cell="a"} 1.0' in scraped
+    assert 'dreamhook_cell_up{cell="b"} 0.0' in scraped
+    assert 'dreamhook_workers{cell="a"} 1.0' in scraped
+    assert scraped.count('cell="b"') == 1
     refused = await api.put("/v1/endpoints/app", json={"url": divided.receiver.url})
     assert refused.status_code == 503
     assert "nothing was changed" in refused.json()["detail"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import httpx
 import orjson
+from prometheus_client.parser import text_string_to_metric_families as families
 
 from tests.cells.conftest import IN_A, IN_B, NAMES, SECRET, WIDE, Divided
 from tests.redis_servers import eventually
@@ -153,14 +155,37 @@ async def events(
                 yield place, orjson.loads(value)
 
 
+async def test_one_scrape_tells_of_all_cells(divided: Divided, api: httpx.AsyncClient) -> None:
+    await track(divided, api)
+
+    async def tracked() -> dict[tuple[str, str], float]:
+        """Add up the trackers by account and cell."""
+        found = Counter[tuple[str, str]]()
+        for family in families((await api.get("/metrics")).raise_for_status().text):
+            for each in family.samples if family.name == "dreamhook_trackers" else ():
+                found[each.labels["account"], each.labels["cell"]] += int(each.value)
+        return found
+
+    divided_over = Counter(cell_of(NAMES, WIDE, name) for account, name in ITEMS if account == WIDE)
+    assert await tracked() == {
+        (IN_A, "a"): EACH,  # and there alone
+        (IN_B, "b"): EACH,
+        **{(WIDE, cell): count for cell, count in divided_over.items()},
+    }
+    alone = (await api.get("/metrics", params={"cell": "b"})).raise_for_status().text
+    assert f'dreamhook_trackers{{account="{IN_B}",state=' in alone
+    assert "cell" not in alone
+
+
 async def test_what_cannot_be_done_over_cells_is_refused_with_a_reason(
     api: httpx.AsyncClient,
 ) -> None:
     submitted = await api.post("/v1/generations", json={"account": WIDE, "request": {}})
     assert submitted.status_code == 422
     assert "spread over cells" in submitted.json()["detail"]
-    assert "name one of a, b" in (await api.get("/metrics")).json()["detail"]
-    assert "dreamhook_trackers" in (await api.get("/metrics", params={"cell": "b"})).text
+    elsewhere = await api.get("/metrics", params={"cell": "c"})
+    assert (elsewhere.status_code, elsewhere.json()["field"]) == (422, "cell")
+    assert "name one of a, b" in elsewhere.json()["detail"]
     bad = await api.get("/v1/trackers", params={"cursor": "x"})
     assert (bad.status_code, bad.json()["field"]) == (422, "cursor")
     many = await api.post("/v1/trackers", json={"trackers": [{}] * 1001})

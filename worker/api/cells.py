@@ -17,15 +17,19 @@ from pydantic_core import from_json, to_json
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from worker.api import adding, schemas
+from worker.api import adding, schemas, scraping
+from worker.api.exposition import of_cells
 from worker.api.inner import Answer, ask
+from worker.api.monitoring import metrics_answer
 from worker.api.problems import Problem, problem_of
 from worker.api.routing import json_answer
 from worker.cells import cell_of
 from worker.endpoints import Endpoints
 from worker.errors import DreamhookError, InvalidInputError, UnavailableError
+from worker.merging import MergedStream
 from worker.model import JsonObject
 from worker.requests import MAX_BATCH
+from worker.status import Status
 
 TIMES = {"trackers": "tracked_at", "deliveries": "created_at", "generations": "begun_at"}
 """The lists that are merged, and by what."""
@@ -36,10 +40,11 @@ _MISSING = HTTPStatus.NOT_FOUND
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: its whole API, and its endpoints, for what no answer may tell."""
+    """One cell: its whole API, and of its use cases those that no answer of it can stand for."""
 
     app: ASGIApp
     endpoints: Endpoints
+    status: Status
 
 
 class Cells:
@@ -47,11 +52,15 @@ class Cells:
 
     Args:
         cells: by name, at least one.
+        stream: what happens in all of them.
         spread: the accounts whose generations are divided over all of them.
     """
 
-    def __init__(self, cells: Mapping[str, Cell], spread: Collection[str]) -> None:
+    def __init__(
+        self, cells: Mapping[str, Cell], stream: MergedStream, spread: Collection[str]
+    ) -> None:
         self._cells = dict(cells)
+        self._stream = stream
         self._spread = frozenset(spread)
         self._first = next(iter(self._cells))
         endpoint = "/v1/endpoints/{name}"
@@ -169,8 +178,11 @@ class Cells:
 
     def _has(self, name: str, account: JsonObject) -> bool:
         """Say whether a cell has an account, or a share in it, or trackers that are astray."""
-        is_whole = account["configured"] and account["name"] not in self._spread
-        return not is_whole or self._home(account["name"]) == name
+        return not account["configured"] or self._is_in(name, account["name"])
+
+    def _is_in(self, name: str, account: str) -> bool:
+        """Say whether a cell has an account, or a share in it."""
+        return account in self._spread or self._home(account) == name
 
     async def _ready(self, request: Request) -> Response:
         told = {name: each.json() for name, each in (await self._ask_all(request)).items()}
@@ -178,14 +190,16 @@ class Cells:
         return json_answer(shape, HTTPStatus.OK if shape["ok"] else _AWAY)
 
     async def _metrics(self, request: Request) -> Response:
+        """Show those of all cells, or of the one that is named as a deployment by itself."""
         name = request.query_params.get("cell")
-        if name in self._cells:
+        if name is not None and name not in self._cells:
+            known = ", ".join(self._cells)
+            raise InvalidInputError("cell", f"name one of {known}, or leave it out for all of them")
+        if name is not None:
             return (await self._ask(name, request)).response()
-        raise InvalidInputError(
-            "cell",
-            f"each cell has metrics of its own: name one of {', '.join(self._cells)},"
-            f" as in /metrics?cell={self._first}",
-        )
+        statuses = {name: cell.status for name, cell in self._cells.items()}
+        families = of_cells(await scraping.snapshots(statuses, self._is_in))
+        return metrics_answer(request, families, self._stream.listeners)
 
     # --- writing ----------------------------------------------------------------------------------
 

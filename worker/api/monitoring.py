@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from typing import Annotated
 
 from fastapi import Query, Request, Response
+from prometheus_client.metrics_core import Metric
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
@@ -60,11 +61,14 @@ async def listen(request: Request, query: Annotated[watching.EventsQuery, Query(
 async def metrics(request: Request) -> Response:
     """Show the metrics of the whole deployment, in the text format of Prometheus or OpenMetrics."""
     status: Status = request.app.state.status
-    figures, totals = await status.metrics()
-    snapshot = exposition.Snapshot(
-        figures, totals, status.budgets(), request.app.state.stream.listeners
-    )
-    body, media_type = exposition.exposed(snapshot, request.headers.get("accept", ""))
+    snapshot = exposition.Snapshot(*await status.metrics(), status.budgets())
+    return metrics_answer(request, snapshot.families(), request.app.state.stream.listeners)
+
+
+def metrics_answer(request: Request, families: Iterable[Metric], listeners: int) -> Response:
+    """Answer with metrics, and those of this process, whose events so many listen to."""
+    own = exposition.of_this_process(listeners)
+    body, media_type = exposition.exposed(request.headers.get("accept", ""), families, own)
     return Response(body, headers={"Content-Type": media_type})
 
 
