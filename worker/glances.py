@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from worker import listing, shapes, telemetry
 from worker.disputes import no_account
-from worker.errors import NotFoundError, UnavailableError
+from worker.errors import NotFoundError
 from worker.health import tell_health
 from worker.model import (
     Account,
@@ -25,7 +25,7 @@ from worker.model import (
     Trouble,
 )
 from worker.providers.client import ProviderClient
-from worker.refusals import Refusal, in_words
+from worker.refusals import Refusal, in_words, not_now
 from worker.requests import check_generation_id
 from worker.store import Store, redis_may_be_away
 
@@ -114,10 +114,8 @@ class Glances:
             account.name, rate=account.polls_per_second
         )
         if isinstance(claimed, float):
-            raise UnavailableError(
-                f"Account {account.name} must not be asked for another {claimed:.1f} s.",
-                retry_after=claimed,
-            )
+            (health,) = await self._store.lanes.health([f"poll:{account.name}"])
+            raise not_now(account.name, claimed, health, now=await self._store.now())
         started = time.monotonic()
         found = await ask()
         took_ms = round((time.monotonic() - started) * 1000)

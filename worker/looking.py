@@ -145,8 +145,8 @@ class Looking:
             await self.paid(tracker, now=clock.now())
         await self.look(tracker, health, clock)
 
-    async def look(self, tracker: Watched, health: Health, clock: Clock) -> None:
-        """Look at a generation."""
+    async def look(self, tracker: Watched, health: Health, clock: Clock) -> Answer:
+        """Look at a generation, and settle what that showed."""
         started, due_at = time.monotonic(), tracker.next_poll_at
         late_ms = None if due_at is None or due_at > clock.now() else clock.now() - due_at
         answer = await self._clients[tracker.account].get_generation(
@@ -164,6 +164,7 @@ class Looking:
                 health=health,
             )
         )
+        return answer
 
     # --- what a look means ----------------------------------------------------------------------
 

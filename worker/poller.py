@@ -11,10 +11,11 @@ from worker.drain import Claimed, Drain
 from worker.errors import NotFoundError, UnavailableError
 from worker.learner import Learner
 from worker.looking import Looking, Start
-from worker.model import Account, Delivery, Health, Watched
+from worker.model import Account, Delivery, Health, Same, Seen, Watched
 from worker.pages import Pages
 from worker.providers.client import ProviderClient
 from worker.providers.transport import MAX_CONNECTIONS
+from worker.refusals import NotSeen, in_words, not_now
 from worker.store import Store
 
 LOOKS_AT_ONCE = MAX_CONNECTIONS
@@ -98,8 +99,11 @@ class Poller:
             work.append(partial(self._learner.fold, account))
         return Claimed(claimed.clock, work, claimed.wake_at)
 
-    async def look_now(self, account: str, generation_id: str) -> None:
+    async def look_now(self, account: str, generation_id: str) -> NotSeen | None:
         """Look at one generation out of turn, finished or not, within the account's budget.
+
+        Returns:
+            Why the provider has not shown it; None if it has.
 
         Raises:
             NotFoundError: it is not tracked.
@@ -110,12 +114,11 @@ class Poller:
         if claimed is None:
             raise NotFoundError(f"{generation_id} is not tracked in account {account}")
         if isinstance(claimed, float):
-            raise UnavailableError(
-                f"Account {account} must not be asked for another {claimed:.1f} s; "
-                "without fresh=true you get what was seen last.",
-                retry_after=claimed,
-            )
-        await self._looking.look(Watched.of(claimed.tracker), claimed.health, claimed.clock)
+            (health,) = await self._store.lanes.health([f"poll:{account}"])
+            raise not_now(account, claimed, health, now=await self._store.now())
+        it = Watched.of(claimed.tracker)
+        answer = await self._looking.look(it, claimed.health, claimed.clock)
+        return None if isinstance(answer, Seen | Same) else in_words(answer, account, generation_id)
 
     async def refreshed(self, delivery: Delivery, body: bytes) -> bytes:
         """Renew the assets in an event's bytes, if by now they may have expired.

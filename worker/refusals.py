@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TypeAlias, assert_never
 
 from worker.errors import NotFoundError, UnavailableError
-from worker.model import Missing, Refused, Throttled, Trouble
+from worker.model import Health, Missing, Refused, Throttled, Tracker, Trouble, age
 
 Refusal: TypeAlias = Missing | Refused | Throttled | Trouble
+
+NotSeen: TypeAlias = NotFoundError | UnavailableError
 
 AGAIN_S = 5.0
 """When it is worth asking again, unless the provider has asked for more."""
@@ -16,9 +18,7 @@ CREDENTIALS_S = 60.0
 """The same, after credentials were rejected: somebody has to see to it first."""
 
 
-def in_words(
-    refusal: Refusal, account: str, generation_id: str
-) -> NotFoundError | UnavailableError:
+def in_words(refusal: Refusal, account: str, generation_id: str) -> NotSeen:
     """Say what a provider's refusal means for whoever asked."""
     match refusal:
         case Missing():
@@ -44,6 +44,26 @@ def in_words(
             )
         case _:
             assert_never(refusal)
+
+
+def not_now(account: str, wait_s: float, health: Health, *, now: int) -> UnavailableError:
+    """Say why an account must not be asked for `wait_s`: it is held, or its budget is used up."""
+    is_held = health.reason is not None and health.held_until > now
+    why = f"{health.reason} ({health.detail})" if is_held else "its budget is used up"
+    return UnavailableError(
+        f"Account {account} must not be asked for another {wait_s:.1f} s: {why}.",
+        retry_after=wait_s,
+    )
+
+
+def not_fresh(why: NotSeen, tracker: Tracker, *, now: int) -> UnavailableError:
+    """Say that a look out of turn showed nothing, and how old what is stored is."""
+    after_s = why.retry_after if isinstance(why, UnavailableError) else AGAIN_S
+    stored = "It has not been seen yet."
+    if tracker.seen_at is not None:
+        ago = age((now - tracker.seen_at) / 1000)
+        stored = f"Without `fresh` you get what was seen {ago} ago."
+    return UnavailableError(f"{why} {stored}", retry_after=after_s)
 
 
 def _refused(refusal: Refused, account: str, generation_id: str) -> str:

@@ -9,17 +9,11 @@ from dataclasses import dataclass, replace
 from worker import shapes, telemetry
 from worker.deliveries import shown
 from worker.disputes import no_account, not_tracked, other_settings
-from worker.errors import ConflictError, DreamhookError, InvalidInputError
-from worker.model import (
-    Account,
-    Entry,
-    JsonObject,
-    State,
-    Terms,
-    Tracker,
-)
+from worker.errors import ConflictError, DreamhookError, InvalidInputError, UnavailableError
+from worker.model import Account, Entry, JsonObject, State, Terms, Tracker
 from worker.paging import Page, cursors_after, page_of
 from worker.poller import Poller
+from worker.refusals import not_fresh
 from worker.requests import (
     MAX_BATCH,
     Network,
@@ -244,11 +238,18 @@ class Service:
 
         Raises:
             NotFoundError: it is not tracked.
-            UnavailableError: the account is held, or its budget is used up.
+            UnavailableError: the provider must not be asked now, or has not shown it; says how old
+                what is stored is.
         """
         self._known(account)
-        await self._poller.look_now(account, generation_id)
-        return await self.get(account, generation_id)
+        try:
+            why = await self._poller.look_now(account, generation_id)
+        except UnavailableError as error:
+            why = error
+        found = await self.get(account, generation_id)
+        if why is not None:
+            raise not_fresh(why, found, now=await self._store.now())
+        return found
 
     @redis_may_be_away
     async def poll(self, account: str, generation_id: str) -> Tracker:

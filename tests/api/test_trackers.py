@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import httpx
 import pytest
 
 from worker.api import schemas
-from worker.model import HealthReason, Missing, Refused, rfc3339
+from worker.model import (
+    Answer,
+    HealthReason,
+    Missing,
+    Refused,
+    Throttled,
+    Trouble,
+    rfc3339,
+)
 from worker.service import RECHECK_S
 
 from .conftest import COMPLETED, DREAMING, HOOK, House, assert_problem
@@ -331,8 +340,34 @@ async def test_fresh_of_a_held_account_says_when_to_ask_again(
     await client.put(TRACKER)
     await house.look("g-1", Refused("401"))
     answer = await client.get(TRACKER, params={"fresh": "true"})
-    assert_problem(answer, 503)
+    said = assert_problem(answer, 503)
+    assert "credentials rejected (401)" in said
+    assert "It has not been seen yet." in said
     assert 0 < int(answer.headers["retry-after"]) <= 60
+
+
+@pytest.mark.parametrize(
+    ("refusal", "why"),
+    [
+        (Trouble("the connection was refused"), "gave no usable answer (the connection was"),
+        (Refused("401"), "rejects the credentials"),
+        (Throttled("429", 7.0), "too often (429)"),
+        (Missing("404 Not Found"), "does not know g-1"),
+    ],
+)
+async def test_fresh_that_is_not_to_be_had_fails_and_says_how_old_what_is_stored_is(
+    client: httpx.AsyncClient, house: House, refusal: Answer, why: str
+) -> None:
+    await client.put(TRACKER)
+    await house.look("g-1", COMPLETED)
+    house.provider.answer = refusal
+
+    said = assert_problem(await client.get(TRACKER, params={"fresh": "true"}), 503)
+
+    assert why in said
+    assert re.search(r"Without `fresh` you get what was seen \d s ago\.$", said)
+    stored = (await client.get(TRACKER)).json()
+    assert (stored["state"], stored["assets"]) == ("completed", COMPLETED.assets)
 
 
 # --- cancel, look now, timeline -----------------------------------------------------------------

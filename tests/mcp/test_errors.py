@@ -88,6 +88,16 @@ async def test_what_the_provider_does_wrong_says_when_to_ask_again(
     assert again_in(text) == {"get:401": 60, "get:429:retry_after=7": 7, "get:502": 5}[fault]
 
 
+async def test_a_fresh_look_that_shows_nothing_says_how_old_what_is_known_is(house: House) -> None:
+    await house.tracked(house.dream("g-1"))
+    await house.over("g-1")
+    house.faults.add(parse_fault("get:502"))
+    async with agent(house, "http") as client:
+        text = refused(await client.call_tool("get_generation", ONE | {"fresh": True}))
+    assert "gave no usable answer (502 Bad Gateway" in text
+    assert re.search(r"Without `fresh` you get what was seen \d+ s ago\.", text)
+
+
 async def test_while_an_account_is_held_an_agent_is_told_for_how_long(house: House) -> None:
     house.dream("g-1", seconds=60)
     house.faults.add(parse_fault("get:429:retry_after=7"))

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any
 
+from worker import model
 from worker.errors import InvalidInputError
 from worker.model import JsonObject
 
-_AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _DURATIONS = (
     (1, 0.001, "ms", 0),
     (10, 1, "s", 1),
@@ -52,11 +52,7 @@ def age(at: str | None, now: datetime) -> str:
     """
     if at is None:
         return ""
-    seconds = int((now - datetime.fromisoformat(at)).total_seconds())
-    for unit_s, unit in _AGES:
-        if seconds >= 2 * unit_s:
-            return f"{seconds // unit_s} {unit}"
-    return f"{max(seconds, 0)} s"
+    return model.age((now - datetime.fromisoformat(at)).total_seconds())
 
 
 def duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ milliseconds since the Unix epoch (`â€¦_at`); durations are floats, seconds (`â€
 
 from worker.model.common import (
     JsonObject,
+    age,
     rfc3339,
 )
 from worker.model.receiving import (
@@ -117,5 +118,6 @@ __all__ = [
     "Verdict",
     "Wait",
     "Watched",
+    "age",
     "rfc3339",
 ]

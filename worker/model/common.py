@@ -8,6 +8,8 @@ from typing import Any, Self, TypeAlias
 
 JsonObject: TypeAlias = dict[str, Any]
 
+_AGES = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
 
 class Changeable:
     """A frozen dataclass of many fields, without slots, that is often wanted with some changed."""
@@ -29,3 +31,16 @@ def rfc3339(at: int | None) -> str | None:
         return None
     moment = datetime.fromtimestamp(at / 1000, tz=UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def age(seconds: float) -> str:
+    """Say how long ago something was, in one unit.
+
+    >>> [age(seconds) for seconds in (0.4, 100, 150, 90_000, 200_000)]
+    ['0 s', '100 s', '2 min', '25 h', '2 d']
+    """
+    whole = max(int(seconds), 0)
+    for unit_s, unit in _AGES:
+        if whole >= 2 * unit_s:
+            return f"{whole // unit_s} {unit}"
+    return f"{whole} s"
