@@ -219,6 +219,18 @@ def test_what_is_no_key_is_refused(header: str) -> None:
         submissions.idempotency_key(header)
 
 
+def test_the_marks_of_a_request_tell_which_fields_are_others_and_are_bounded() -> None:
+    one, other = (
+        submissions.marks({"x": 1, "y": [2], "z": None}),
+        submissions.marks({"y": [3], "x": 1}),
+    )
+    assert one["x"] == other["x"]
+    assert one["y"] != other["y"]
+    assert set(one) == {"x", "y", "z"}
+    for unusual in ({str(n): n for n in range(1000)}, {"x" * 1000: 1}):
+        assert submissions.marks(unusual) == {}
+
+
 def test_the_same_call_has_the_same_fingerprint_however_it_is_written() -> None:
     terms = Terms(deadline_s=60, metadata={"a": 1, "b": 2})
     same = Terms(deadline_s=60, metadata={"b": 2, "a": 1})

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import fields
 
-from worker.errors import ConflictError, NotFoundError
-from worker.model import State, Terms, Tracker
+from worker.errors import ConflictError, KeyReusedError, NotFoundError
+from worker.model import State, Submission, Terms, Tracker
 
 SHOWN = 120
 """Of a longer setting only the beginning is shown."""
@@ -36,6 +36,41 @@ def other_settings(tracker: Tracker, wanted: Terms) -> ConflictError:
         f"{told}. {_what_next(tracker)}",
         differing,
     )
+
+
+def other_request(
+    submission_id: str, first: Submission | None, wanted: Submission
+) -> KeyReusedError:
+    """Say in what a request differs from the first with its key, and what that one has made."""
+    differing = [] if first is None else _differing(first, wanted)
+    told = "; ".join(f"{name}: {words}" for name, words in differing)
+    made = f"GET /v1/generations/{submission_id} tells what came of that one"
+    if first is not None and first.generation_id is not None:
+        made += f", GET /v1/trackers/{first.account}/{first.generation_id} how it is"
+    return KeyReusedError(
+        f"was used for another request. {told}{'. ' if told else ''}{made}. For another generation"
+        " send a new key; for the same, what was sent first.",
+        submission_id=submission_id,
+        differing=differing,
+    )
+
+
+def _differing(first: Submission, wanted: Submission) -> list[tuple[str, str]]:
+    found = []
+    if first.account != wanted.account:
+        found.append(
+            ("account", f"it is {_shown(first.account)}, you sent {_shown(wanted.account)}")
+        )
+    before, after = first.marks, wanted.marks
+    for name in sorted({*before, *after} if before and after else ()):
+        if name not in before:
+            found.append((f"request.{name}", "the first request has none"))
+        elif name not in after:
+            found.append((f"request.{name}", "you sent none"))
+        elif before[name] != after[name]:
+            found.append((f"request.{name}", "another value"))
+    found += differences(first.terms, wanted.terms)
+    return found or [("request", "it is another one")]
 
 
 def differences(had: Terms, wanted: Terms) -> list[tuple[str, str]]:

@@ -2,7 +2,8 @@
 
     DreamhookError
     ├── InvalidInputError      what was sent cannot be used; names the field and the remedy
-    │   └── AddressRefusedError    a webhook address that we will not call
+    │   ├── AddressRefusedError    a webhook address that we will not call
+    │   └── KeyReusedError         an idempotency key that another request has; says which differ
     ├── NotFoundError          no such thing, or no longer
     ├── ConflictError          it exists with other settings
     │   └── UnderWayError          it is being done just now; says when to ask again
@@ -36,6 +37,17 @@ class InvalidInputError(DreamhookError):
 
 class AddressRefusedError(InvalidInputError):
     """A webhook address that Dreamhook will not call."""
+
+
+class KeyReusedError(InvalidInputError):
+    """Another request has this idempotency key; `differing` names what in it is other, and how."""
+
+    def __init__(
+        self, message: str, *, submission_id: str, differing: Sequence[tuple[str, str]]
+    ) -> None:
+        super().__init__("Idempotency-Key", message)
+        self.submission_id = submission_id
+        self.differing = differing
 
 
 class NotFoundError(DreamhookError):

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TypeVar, assert_never
 
 from worker import shapes, submissions, telemetry
+from worker.disputes import other_request
 from worker.errors import (
-    InvalidInputError,
     NotFoundError,
     RefusedError,
     UnansweredError,
@@ -137,6 +137,7 @@ class Submitting:
             request=asked if token is None and client.shows_requests else {},
             traceparent=traceparent,
             token=submissions.digest(token) if token else None,
+            marks=submissions.marks(asked) if idempotency_key else {},
         )
         until = time.monotonic() + submissions.CALL_S
         begun = await self._begin(submission, asked, idempotency_key)
@@ -178,9 +179,8 @@ class Submitting:
             lease_s=submissions.LEASE_S,
         )
         if begun.outcome == "other":
-            raise InvalidInputError(
-                "Idempotency-Key", "was used for another request; use a new one for each"
-            )
+            first = await self._store.submissions.get(begun.id)
+            raise other_request(begun.id, first, submission)
         return begun
 
     def _token(self, client: ProviderClient, asked: JsonObject) -> str | None:

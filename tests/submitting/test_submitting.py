@@ -212,6 +212,46 @@ async def test_the_same_key_for_another_request_is_refused(town: Town) -> None:
     assert len(town.made()) == 1
 
 
+async def test_who_uses_a_key_for_another_request_is_told_what_differs_and_what_it_made(
+    town: Town,
+) -> None:
+    site = town.site()
+    made = await site.submit(key="k-1", metadata={"order": 7}, headers={"x-token": "hunter2"})
+    name = made.json()["generation_id"]
+
+    other = await site.submit(
+        {"model": "ray-2", "prompt": "a dog", "loop": True},
+        key="k-1",
+        metadata={"order": 8},
+        headers={"x-token": "hunter3"},
+    )
+
+    problem = other.json()
+    assert problem["errors"][1:] == [
+        {"field": "request.loop", "message": "the first request has none"},
+        {"field": "request.prompt", "message": "another value"},
+        {"field": "metadata", "message": 'it is {"order": 7}, you sent {"order": 8}'},
+        {"field": "headers", "message": "other values of x-token"},
+    ]
+    assert problem["instance"] == f"/v1/generations/{problem['submission']}"
+    assert (await site.outcome(other))["generation_id"] == name
+    assert f"GET /v1/trackers/luma/{name}" in problem["detail"]
+    assert "hunter" not in other.text
+    assert len(town.made()) == 1
+
+
+async def test_of_a_call_in_doubt_with_another_request_it_is_said_where_to_ask(town: Town) -> None:
+    town.fault("create:500")
+    site = town.site()
+    first = (await site.submit(key="k-1")).json()
+
+    problem = (await site.submit({"model": "ray-2"}, key="k-1")).json()
+
+    assert (problem["status"], problem["submission"]) == (422, first["submission"])
+    assert problem["errors"][1:] == [{"field": "request.prompt", "message": "you sent none"}]
+    assert f"GET {first['instance']}" in problem["detail"]
+
+
 async def test_a_call_whose_key_is_being_used_is_told_to_ask_again(town: Town) -> None:
     town.fault("create:slow:seconds=0.3")
     one, other = town.site(), town.site()

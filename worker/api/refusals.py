@@ -1,4 +1,4 @@
-"""Problems of submitting: what a provider refused, did not answer, or is still asked for.
+"""Problems of submitting: refused by the provider, not answered, under way, or another's key.
 
 They name the submission, and have what the provider said as it said it.
 """
@@ -10,7 +10,7 @@ import math
 from fastapi import Request, Response
 
 from worker.api.problems import Handler, Problem
-from worker.errors import RefusedError, UnansweredError, UnderWayError
+from worker.errors import KeyReusedError, RefusedError, UnansweredError, UnderWayError
 from worker.model import JsonObject, SubmissionState
 
 _OF_CREDENTIALS = {401, 403}
@@ -19,9 +19,12 @@ _PASSED_ON = {400, 402, 409, 413, 415, 422, 429}
 
 
 async def _told(
-    _request: Request, error: RefusedError | UnansweredError | UnderWayError
+    _request: Request, error: KeyReusedError | RefusedError | UnansweredError | UnderWayError
 ) -> Response:
     match error:
+        case KeyReusedError():
+            errors = [(error.field, error.message), *error.differing]
+            problem = Problem(422, str(error), errors, more=_about(error.submission_id))
         case RefusedError():
             problem = _refused(error)
         case UnansweredError():
@@ -80,5 +83,5 @@ def _address(submission_id: str) -> str:
 
 
 HANDLERS: dict[int | type[Exception], Handler] = dict.fromkeys(
-    (RefusedError, UnansweredError, UnderWayError), _told
+    (KeyReusedError, RefusedError, UnansweredError, UnderWayError), _told
 )

@@ -70,7 +70,8 @@ class Submission:
     `request` is what was sent to the provider, without a callback of ours; it is kept until the
     outcome is known, if it is what tells its row of a list from others. `token` is the digest of
     the token in that callback, None if there is none. `begun_at` is when it was put on record; the
-    call was made then or up to a minute later. `looks` counts how often the provider's list was
+    call was made then or up to a minute later. `marks` tells its fields from another request's, if
+    it has an idempotency key. `looks` counts how often the provider's list was
     searched for it. `detail` says why the outcome is in doubt, `refusal` what the provider said.
     """
 
@@ -81,6 +82,7 @@ class Submission:
     terms: Terms
     begun_at: int
     request: JsonObject = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
     traceparent: str | None = None
     token: str | None = None
     looks: int = 0

@@ -193,6 +193,7 @@ def _record(submission: Submission) -> bytes:
         "provider": submission.provider,
         "terms": from_json(records.terms_to_json(submission.terms)),
         "request": submission.request,
+        "marks": submission.marks,
         "traceparent": submission.traceparent,
         "detail": submission.detail,
     }
@@ -214,6 +215,7 @@ def _from_hash(name: str, row: Mapping[bytes, bytes]) -> Submission:
         terms=records.terms_from_json(to_json(kept["terms"])),
         begun_at=int(row[b"begun_at"]),
         request=kept.get("request", {}),
+        marks=kept.get("marks", {}),
         traceparent=kept.get("traceparent"),
         token=row[b"token"].decode() or None,
         looks=int(row[b"looks"]),
