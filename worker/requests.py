@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, to_json
@@ -81,6 +81,11 @@ class TrackRequest(BaseModel):
 class SubmitRequest(TrackRequest):
     """A generation to have made and to track."""
 
+    FORM: ClassVar[str] = (
+        ". What is for the provider belongs in request: "
+        '{"account": "luma", "request": {"model": "ray-2", "prompt": "a fox in the snow"}}'
+    )
+
     account: str = Field(description="Whose provider makes it, with whose key.")
     request: dict[str, Any] = Field(
         description="The body of the provider's own create call: up to 256 KiB of JSON."
@@ -151,7 +156,8 @@ def parse(model: type[Model], data: object) -> Model:
         return model.model_validate(data)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
-        known = f"; what is known: {', '.join(model.model_fields)}"
+        errors.sort(key=lambda each: each["type"] != "extra_forbidden")  # it may be what is missing
+        known = f"; what is known: {', '.join(model.model_fields)}{getattr(model, 'FORM', '')}"
         field, message = next(iter(in_words(errors, known=known)))
         raise InvalidInputError(field, message) from None
 

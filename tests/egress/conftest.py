@@ -20,7 +20,11 @@ LOOPBACK = [ip_network("127.0.0.0/8")]
 WHOLE_LOOPBACK = [*LOOPBACK, ip_network("::1/128")]
 SHORT_S = 0.3
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-NOT_ALLOWED = "the address is not allowed: the host is unknown or not public"
+UNKNOWN = "the host is unknown: no address was found for its name"
+NOT_ALLOWED = (
+    "the address is not public, or Dreamhook's own: "
+    "if it may be called, list its network in DREAMHOOK_ALLOW_PRIVATE"
+)
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

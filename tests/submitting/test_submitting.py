@@ -132,6 +132,18 @@ async def test_what_cannot_be_used_is_refused_before_anybody_is_asked(
     assert (await site.api.get("/v1/generations")).json()["items"] == []
 
 
+async def test_who_leaves_request_out_is_shown_the_form(town: Town) -> None:
+    site = town.site()
+    body = {"account": "luma", "prompt": "a fox"}
+
+    problem = (await site.api.post("/v1/generations", json=body)).json()
+
+    assert (problem["status"], problem["field"]) == (422, "prompt")
+    assert "prompt: is not known here; what is known: callback_url, " in problem["detail"]
+    form = json.loads(problem["detail"].partition("belongs in request: ")[2])
+    assert (await site.api.post("/v1/generations", json=form)).status_code == 202
+
+
 async def test_a_provider_that_cannot_be_reached_was_sent_nothing(town: Town) -> None:
     site = town.site(base_url="http://127.0.0.1:1/v1")
 

@@ -147,7 +147,9 @@ class Egress:
         literal = address.ip
         answers = [str(literal)] if literal else await self._resolve(address.host)
         ips = [ip_address(answer) for answer in answers]
-        if not 0 < len(ips) <= _ANSWERS or not all(map(self._may_call, ips)):
+        if not ips:
+            raise socket.gaierror(socket.EAI_NONAME, "no address")
+        if len(ips) > _ANSWERS or not all(map(self._may_call, ips)):
             raise NotAllowedError
         return ips
 

@@ -42,7 +42,10 @@ def is_ours(failure: Exception) -> bool:
     return isinstance(failure, OwnTroubleError | MemoryError)
 
 
-_NOT_ALLOWED = "the address is not allowed: the host is unknown or not public"
+_NOT_ALLOWED = (
+    "the address is not public, or Dreamhook's own: "
+    "if it may be called, list its network in DREAMHOOK_ALLOW_PRIVATE"
+)
 _WORDS: Sequence[tuple[type[Exception], str]] = (  # the first that fits
     (NotAllowedError, _NOT_ALLOWED),
     (HeadTooLongError, "the answer's head is too long"),
@@ -51,7 +54,7 @@ _WORDS: Sequence[tuple[type[Exception], str]] = (  # the first that fits
     (UnicodeError, "the request's headers cannot be sent"),
     (AddressRefusedError, "the URL cannot be called"),
     (TimeoutError, "timed out"),
-    (socket.gaierror, _NOT_ALLOWED),
+    (socket.gaierror, "the host is unknown: no address was found for its name"),
     (ssl.SSLCertVerificationError, "the TLS certificate is not accepted"),
     (ssl.SSLError, "TLS failed"),
     (ConnectionRefusedError, "the connection was refused"),
@@ -64,7 +67,7 @@ def in_words(failure: Exception, doing: str) -> str:
     """Say what went wrong to the receiver's owner, who may be a stranger.
 
     Never repeats an exception's text, which may hold an address we resolved or what the receiver
-    sent. A name that does not exist and one that leads behind our wall get the same words.
+    sent. So of a name that leads behind our wall it is told that it does, and not where to.
     """
     words = next((words for kind, words in _WORDS if isinstance(failure, kind)), None)
     if words is None:
