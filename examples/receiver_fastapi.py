@@ -10,13 +10,17 @@ Then `http://127.0.0.1:9000/hooks/luma` is a `callback_url`, for a Dreamhook tha
 
 import os
 import sqlite3
+import sys
 from typing import Any
 
 from fastapi import BackgroundTasks, FastAPI, HTTPException, Request
 from standardwebhooks import Webhook, WebhookVerificationError
 
 app = FastAPI()
-webhook = Webhook(os.environ["WEBHOOK_SECRET"])  # whsec_…
+secret = os.environ.get("WEBHOOK_SECRET")  # whsec_…
+if not secret:
+    sys.exit('there is no secret to verify with: export WEBHOOK_SECRET="$(dreamhook secret)"')
+webhook = Webhook(secret)
 
 # What was handled, so that a webhook that comes twice is handled once. Use your own database: if
 # the work is done there too, do both in one transaction.

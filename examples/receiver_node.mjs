@@ -12,7 +12,12 @@ import { createServer } from "node:http";
 
 const TOLERANCE_S = 300;
 const MAX_BODY = 1 << 20;
-const key = Buffer.from(process.env.WEBHOOK_SECRET.replace(/^whsec_/, ""), "base64");
+const secret = process.env.WEBHOOK_SECRET;
+if (!secret) {
+  console.error('there is no secret to verify with: export WEBHOOK_SECRET="$(dreamhook secret)"');
+  process.exit(1);
+}
+const key = Buffer.from(secret.replace(/^whsec_/, ""), "base64");
 const handled = new Set(); // use your database: a webhook may come twice, with the same webhook-id
 
 // Standard Webhooks: base64 of HMAC-SHA256 of "id.timestamp.body", one signature for each secret.

@@ -75,6 +75,15 @@ async def test_a_provider_in_trouble_says_nothing_about_the_key(fault: str, verd
     assert "the key" not in found.detail
 
 
+async def test_a_provider_that_is_not_there_has_one_look_at_the_base_url() -> None:
+    found = await check_account("luma", account("http://127.0.0.1:1"), online=True)
+    assert found.verdict == "problem"
+    assert found.detail == (
+        "provider luma at http://127.0.0.1:1: it gave no usable answer"
+        " (cannot connect: Connection refused); is the base URL right?"
+    )
+
+
 async def test_a_redis_that_serves_is_ok(embedded: EmbeddedRedis) -> None:
     [found] = await check_redis(Settings(redis_url=embedded.url, prefix="nobodys"))
     assert (found.name, found.verdict) == ("redis", "ok")

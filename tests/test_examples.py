@@ -7,6 +7,7 @@ import json
 import os
 import runpy
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -80,6 +81,35 @@ async def test_the_node_receiver_handles_a_webhook_once_and_nothing_that_is_forg
         receiver.terminate()
         said, _ = await receiver.communicate()
     assert said.decode().count("g-1 of order déjà vu is done") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(
+            ["node", "receiver_node.mjs"],
+            marks=pytest.mark.skipif(shutil.which("node") is None, reason="there is no node"),
+        ),
+        [sys.executable, "receiver_fastapi.py"],
+    ],
+)
+@pytest.mark.parametrize("secret", [None, ""])
+def test_a_receiver_without_its_secret_says_what_to_set(
+    command: list[str], secret: str | None, tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        [command[0], EXAMPLES / command[1]],
+        env={"PATH": os.environ["PATH"]} | ({} if secret is None else {"WEBHOOK_SECRET": secret}),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=20,
+        check=False,
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert 'export WEBHOOK_SECRET="$(dreamhook secret)"' in line
+    assert list(tmp_path.iterdir()) == []
 
 
 EXPECTED = [204, 204, 400, 400, 400, 400]

@@ -138,6 +138,6 @@ def judge(answer: Answer) -> tuple[Literal["ok", "warning", "problem"], str]:
         case Throttled():
             return "warning", f"it asks for less requests just now ({answer.detail})"
         case Trouble():
-            return "problem", f"it gave no usable answer ({answer.detail})"
+            return "problem", f"it gave no usable answer ({answer.detail}); is the base URL right?"
         case _:
             assert_never(answer)

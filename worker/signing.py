@@ -129,7 +129,9 @@ def verify(
     expected = sign(event_id, int(timestamp), body, [secret]).encode()
     offered = [item.encode(errors="replace") for item in signatures.split(" ")]
     if not any(hmac.compare_digest(expected, item) for item in offered):
-        raise SignatureError("no signature fits this secret and body")
+        raise SignatureError(
+            "no signature fits this secret and body; an endpoint has a secret of its own"
+        )
 
 
 def _v1(secret: bytes | str, signed: bytes) -> str:

@@ -30,6 +30,8 @@ def test_listen_prints_a_line_for_each_webhook(environment: dict[str, str]) -> N
     assert first["body"]["type"] == "generation.failed"
     assert (again["verified"], again["duplicate"]) == (True, True)
     assert (forged["verified"], forged["answer"]) == (False, 401)
+    assert forged["reason"].startswith("no signature fits this secret and body")
+    assert "an endpoint has a secret of its own" in forged["reason"]
     assert child.returncode == 0
 
 
