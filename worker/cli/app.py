@@ -28,7 +28,9 @@ endpoints = typer.Typer(invoke_without_command=True)
 
 _COMMANDS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Run it": (deployment.demo, deployment.up, deployment.serve, deployment.work),
-    "Track generations": (user.track, user.get, user.wait, user.list_, user.cancel),
+    "Track generations": (
+        *(user.track, user.get, user.wait, user.list_, user.cancel, user.submissions),
+    ),
     "Give agents tools": (agents.mcp,),
     "See to webhooks": (webhooks.deliveries, webhooks.replay),
     "Look after it": (

@@ -16,6 +16,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "wait": ("ID", "ID ID ID --timeout 600"),
     "list": ("--state failed", "--all | jq -r .generation_id", "--model ray-2 --limit 5"),
     "cancel": ("ID ID",),
+    "submissions": ("--state unknown", "sub_5b1f0c8e2d7a4f6390c1e2d3"),
     "top": ("", "--account luma", "| jq .lag_s"),
     "accounts": ("", "luma | jq .kinds"),
     "deliveries": ("--state exhausted", "--generation ID", "dlv_3f0c8b0d5a5e4c0c9f1e2d3c"),

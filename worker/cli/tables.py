@@ -26,12 +26,15 @@ from worker.model import JsonObject
 
 STYLES = {
     "completed": "green",
+    "created": "green",
     "delivered": "green",
     "ok": "green",
     "failed": "red",
+    "refused": "red",
     "exhausted": "red",
     "problem": "red",
     "expired": "yellow",
+    "unknown": "yellow",
     "warning": "yellow",
     "canceled": "bright_black",
     "tracking": "cyan",

@@ -19,7 +19,7 @@ from worker.cli.options import (
     Limit,
     OfAccount,
 )
-from worker.model import State
+from worker.model import State, SubmissionState
 
 
 def track(
@@ -153,6 +153,31 @@ def cancel(
     from worker.cli import reading
 
     raise typer.Exit(reading.cancel(account, generation_ids, json=json))
+
+
+def submissions(
+    *,
+    submission_ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID", help="Show these, and what became of each: sub_…"),
+    ] = None,
+    state: Annotated[
+        SubmissionState | None,
+        typer.Option(
+            metavar="STATE", help=f"Only those in this state: {', '.join(SubmissionState)}."
+        ),
+    ] = None,
+    account: OfAccount = None,
+    limit: Limit = 50,
+    everything: All = False,
+    json: Json = False,
+) -> None:
+    """List what providers were asked to make (POST /v1/generations); or show some by their IDs."""
+    from worker.cli import submitted
+
+    if submission_ids:
+        raise typer.Exit(submitted.show_submissions(submission_ids, json=json))
+    submitted.list_submissions(state, account, None if everything else limit, json=json)
 
 
 def top(

@@ -110,6 +110,12 @@ class Client:
         """Get what came of a submission; its ID is in the problem that it was answered with."""
         return self._http.object("GET", f"/v1/generations/{segment('id', submission_id)}")
 
+    def submissions(
+        self, *, state: str | None = None, account: str | None = None, page: int = PAGE
+    ) -> Iterator[JsonObject]:
+        """Go through the submissions that fit, newest first, without their trackers."""
+        return self._http.pages("/v1/generations", {"state": state, "account": account}, page)
+
     def get(
         self, account: str, generation_id: str, *, wait: float = 0.0, fresh: bool = False
     ) -> JsonObject:

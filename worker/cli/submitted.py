@@ -1,0 +1,69 @@
+"""What `submissions` does: what providers were asked to make, and what came of it."""
+
+from __future__ import annotations
+
+import json as writing
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from worker.cli import tables
+from worker.cli.process import Exit, wants_json
+from worker.cli.session import api, do_to_each, page_of, show_some
+from worker.cli.words import age, state_of
+from worker.model import JsonObject, SubmissionState
+
+
+def list_submissions(
+    state: SubmissionState | None, account: str | None, limit: int | None, *, json: bool
+) -> None:
+    """List submissions, `limit` at most."""
+    with api() as client:
+        found = client.submissions(state=state, account=account, page=page_of(limit))
+        show_some(found, limit, _show_table, as_json=wants_json(asked=json))
+
+
+def show_submissions(submission_ids: Iterable[str], *, json: bool) -> Exit:
+    """Show submissions, each with the tracker of what was created."""
+    with api() as client:
+        return do_to_each(submission_ids, client.submission, _each, as_json=wants_json(asked=json))
+
+
+def _show_table(submissions: Iterable[JsonObject]) -> None:
+    """Print submissions as a table; why one came to nothing is where its generation would be."""
+    now = datetime.now(UTC)
+    rows = (
+        (
+            each["id"],
+            each["state"],
+            age(each.get("begun_at"), now),
+            each.get("generation_id") or each.get("detail") or "",
+        )
+        for each in submissions
+    )
+    tables.show_table(("Submission", "State", "Age", "Generation"), rows)
+
+
+def _each(submissions: Iterable[JsonObject]) -> None:
+    for submission in submissions:
+        _show(submission)
+
+
+def _show(submission: JsonObject) -> None:
+    """Print all that there is to say about one submission."""
+    refusal, tracker = submission.get("refusal") or {}, submission.get("tracker")
+    body = refusal.get("body")
+    tables.show_fields(
+        [
+            ("submission", submission["id"]),
+            ("account", f"{submission['account']} (provider {submission.get('provider')})"),
+            ("state", submission["state"]),
+            ("why", submission.get("detail")),
+            ("provider's status", refusal.get("status")),
+            ("it said", writing.dumps(body, ensure_ascii=False) if body else None),
+            ("generation", submission.get("generation_id")),
+            ("tracker", state_of(tracker) if tracker else None),
+            ("begun at", submission.get("begun_at")),
+            ("ended at", submission.get("ended_at")),
+            ("searches", submission.get("searches") or None),
+        ]
+    )
