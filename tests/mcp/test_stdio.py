@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 from worker.cli import agents
 from worker.errors import ConfigurationError
 
-from .conftest import LUMA_KEY, environment
+from .conftest import KEY, LUMA_KEY, House, environment
 
 COMMAND = [sys.executable, "-m", "worker.cli", "mcp"]
 
@@ -77,6 +79,40 @@ def test_nothing_but_the_protocol_reaches_the_standard_output(tmp_path: Path) ->
     assert "a secret" in ended.stderr
     assert "a secret" not in ended.stdout
     assert ended.returncode == 0
+
+
+def piped(said: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run it on an input that has ended when it begins."""
+    env = environment(**variables)
+    return subprocess.run(
+        COMMAND, input=said, env=env, capture_output=True, text=True, timeout=40, check=False
+    )
+
+
+async def test_what_was_asked_is_answered_though_the_input_has_ended(house: House) -> None:
+    await house.tracked(house.dream("g-1", seconds=600))
+    wait = {"name": "wait_for_generation", "arguments": {"generation_id": "g-1", "timeout_s": 1}}
+    said = requests(("tools/call", wait), ("tools/list", {}), ("tools/call", wait))
+
+    ended = await asyncio.to_thread(piped, said, DREAMHOOK_URL=house.url, DREAMHOOK_API_KEY=KEY)
+
+    answers = {each["id"]: each for each in map(json.loads, ended.stdout.splitlines())}
+    assert set(answers) == {0, 1, 2, 3}
+    assert answers[3]["result"]["structuredContent"]["is_over"] is False
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+async def test_what_was_given_up_holds_nobody_when_the_input_has_ended(house: House) -> None:
+    await house.tracked(house.dream("g-1", seconds=600))
+    wait = {"name": "wait_for_generation", "arguments": {"generation_id": "g-1", "timeout_s": 50}}
+    gave_up = {"method": "notifications/cancelled", "params": {"requestId": 1}}
+    said = requests(("tools/call", wait)) + json.dumps({"jsonrpc": "2.0", **gave_up}) + "\n"
+
+    began = time.monotonic()
+    ended = await asyncio.to_thread(piped, said, DREAMHOOK_URL=house.url, DREAMHOOK_API_KEY=KEY)
+
+    assert ended.returncode == 0
+    assert time.monotonic() - began < 30
 
 
 def instructions(**variables: str) -> str:

@@ -11,6 +11,7 @@ from mcp.server.stdio import stdio_server
 from worker.client import AsyncClient
 from worker.config import ClientSettings
 from worker.mcp_server.desks import Desk
+from worker.mcp_server.draining import Incoming, Outgoing, Owed
 from worker.mcp_server.remote import Remote, Usual
 from worker.mcp_server.serving import WITH_SERVER, Request, create_server
 from worker.mcp_server.tools import Tool
@@ -28,7 +29,7 @@ async def with_server(settings: ClientSettings) -> None:
 
 
 async def serve(tools: Sequence[Tool], desk: Desk) -> None:
-    """Serve these tools until the agent hangs up."""
+    """Serve these tools until the agent hangs up and has the answers to what it asked."""
 
     @asynccontextmanager
     async def opened(_request: Request) -> AsyncIterator[Desk]:
@@ -39,4 +40,8 @@ async def serve(tools: Sequence[Tool], desk: Desk) -> None:
     # would still come out after it.
     async with stdio_server() as (read, write):
         with redirect_stdout(sys.stderr):
-            await server.run(read, write, server.create_initialization_options())
+            owed = Owed()
+            await server.run(
+                *(Incoming(read, owed), Outgoing(write, owed)),
+                server.create_initialization_options(),
+            )
