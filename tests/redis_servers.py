@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -72,6 +73,14 @@ class Server:
         self.process.kill()
         self.process.wait()
 
+    def stop(self) -> None:
+        """Stop it where it stands, as if the network to it were cut: nothing is closed."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on as if nothing had been."""
+        self.process.send_signal(signal.SIGCONT)
+
     def start_again(self) -> None:
         """Run it anew, on what it has written."""
         self.process = _run(self.command, self.folder)
@@ -115,15 +124,17 @@ def server(folder: Path, **options: str) -> Iterator[Server]:
 
 
 @contextmanager
-def sentinel(folder: Path, name: str, primary: Server, *lines: str) -> Iterator[Server]:
-    """Run a Sentinel that watches over `primary` under `name`, alone, and is quick to decide."""
+def sentinel(
+    folder: Path, name: str, primary: Server, *lines: str, quorum: int = 1
+) -> Iterator[Server]:
+    """Run a Sentinel that watches over `primary` under `name` and is quick to decide."""
     folder.mkdir(parents=True, exist_ok=True)
     port, config = free_port(), folder / "sentinel.conf"
     settings = [
         f"port {port}",
         "bind 127.0.0.1",
         f"dir {folder}",
-        f"sentinel monitor {name} 127.0.0.1 {primary.port} 1",
+        f"sentinel monitor {name} 127.0.0.1 {primary.port} {quorum}",
         f"sentinel down-after-milliseconds {name} 500",
         f"sentinel failover-timeout {name} 2000",
         *lines,

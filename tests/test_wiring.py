@@ -7,13 +7,12 @@ from contextlib import suppress
 
 import pytest
 
-from worker import wiring
 from worker.config import Settings
 from worker.config_accounts import AccountSettings
 from worker.embedded import EmbeddedRedis
 from worker.errors import ConfigurationError
 from worker.wiring import opened
-from worker.wiring_redis import connected
+from worker.wiring_redis import connected, ended
 
 
 async def test_a_deployment_that_is_closed_as_soon_as_it_is_open_ends(
@@ -35,7 +34,7 @@ async def test_a_task_that_takes_a_cancellation_for_itself_is_cancelled_again() 
     task = asyncio.create_task(stubborn())
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
-        await wiring._ended(task)
+        await ended(task)
     assert task.cancelled()
 
 

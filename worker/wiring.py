@@ -30,9 +30,7 @@ from worker.status import Status
 from worker.store import LEASE_S, Store
 from worker.stream import EventStream
 from worker.submitting import Submitting
-from worker.wiring_redis import connected
-
-CANCEL_AGAIN_S = 0.1
+from worker.wiring_redis import connected, ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +94,10 @@ async def opened(
         store = Store(
             redis, prefix=settings.prefix, retention_s=settings.retention_s, lease_s=lease_s
         )
-        stack.push_async_callback(_ended, asyncio.create_task(store.bell.listen()))
+        stack.push_async_callback(ended, asyncio.create_task(store.bell.listen()))
         stack.push_async_callback(store.figures.add_from, telemetry.take_counts)
         counting = asyncio.create_task(store.figures.keep_adding(telemetry.take_counts))
-        stack.push_async_callback(_ended, counting)
+        stack.push_async_callback(ended, counting)
         stream = EventStream(store)
         stack.push_async_callback(stream.close)
         clients = {name: ProviderClient(accounts[name], providers[name]) for name in accounts}
@@ -208,12 +206,3 @@ async def _secret(settings: Settings, store: Store) -> str:
     if settings.webhook_secret is not None:
         return settings.webhook_secret.get_secret_value()
     return await store.secret(signing.new_secret(os.urandom(32)))
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    while not task.done():
-        task.cancel()
-        # Once may not be enough: the `wait_for` of Python 3.11, with which redis-py sends, can
-        # take a cancellation for itself.
-        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
-    await asyncio.gather(task, return_exceptions=True)

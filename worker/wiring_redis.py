@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ TIMEOUT_S = 20.0
 SENTINEL_TIMEOUT_S = 2.0
 """A Sentinel that has not answered by then is passed over for the next one."""
 
+FOLLOW_S = 1.0
+CANCEL_AGAIN_S = 0.1
+
 _POOL: dict[str, Any] = {
     "max_connections": CONNECTIONS,
     "timeout": TIMEOUT_S,
@@ -38,10 +41,27 @@ _POOL: dict[str, Any] = {
 
 
 class _PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):
-    """Connections to the server that the Sentinels name, asked anew for each that is opened.
+    """Connections to the server that the Sentinels name, and to no other."""
 
-    When that server changes, redis-py drops the connections to the old one.
-    """
+    async def get_master_address(self) -> tuple[str, int]:
+        """Ask the Sentinels, and cut the connections to any server but the one they name.
+
+        redis-py cuts those that are idle. In one that is in use somebody waits for a server that is
+        cut off, and closes nothing; or that is back, and would take writes until the Sentinels
+        make it a replica, which throws them away.
+        """
+        address: tuple[str, int] = await super().get_master_address()  # type: ignore[no-untyped-call]
+        for each in (*self._available_connections, *self._in_use_connections):
+            if each.is_connected and (each.host, each.port) != address:  # type: ignore[attr-defined]
+                await each.disconnect(nowait=True)
+        return address
+
+    async def follow(self) -> None:
+        """Ask the Sentinels every second, until cancelled."""
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            with suppress(RedisError, OSError):
+                await self.get_master_address()
 
 
 @asynccontextmanager
@@ -92,6 +112,7 @@ async def _pooled(place: RedisPlace) -> AsyncIterator[BlockingConnectionPool]:
                 stack.push_async_callback(each.aclose)
             options["ssl"] = over_tls
             pool = _PrimaryPool(place.service, sentinel, **_POOL, **options)  # type: ignore[no-untyped-call]
+            stack.push_async_callback(ended, asyncio.create_task(pool.follow()))
         else:
             pool = BlockingConnectionPool.from_url(place.url, **_POOL)
         stack.push_async_callback(pool.aclose)
@@ -131,3 +152,13 @@ async def _check(redis: ArqRedis, settings: Settings, *, may_be_away: bool) -> N
         raise ConfigurationError(
             f"Redis does not answer ({type(error).__name__}: {error}). Check {where}."
         ) from error
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended."""
+    while not task.done():
+        task.cancel()
+        # Once may not be enough: the `wait_for` of Python 3.11, with which redis-py sends, can
+        # take a cancellation for itself.
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
+    await asyncio.gather(task, return_exceptions=True)
