@@ -38,6 +38,9 @@ JOB_TIMEOUT_S = 35.0
 GRACE_S = 20.0
 """How long a worker that was asked to stop waits for the looks and attempts it has in hand."""
 
+STEP_S = 5.0
+"""How long it waits, after that, for Redis to answer what it is being asked."""
+
 BEAT_S = 5.0
 """How often a worker shows that it lives."""
 
@@ -188,9 +191,14 @@ class Worker(arq.Worker):
     _is_full = False
     _drained_here = 0
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._step = asyncio.Lock()
+
     async def _poll_iteration(self) -> None:
         with self.ctx["store"].bell.expect(JOBS) as bell:
-            await super()._poll_iteration()
+            async with self._step:
+                await super()._poll_iteration()
             await heard(bell, IDLE_POLL_S)
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
@@ -246,11 +254,18 @@ class Worker(arq.Worker):
                 self.tasks[RECONCILES_HERE] = asyncio.create_task(_reconcile(self.ctx))
 
     async def wind_down(self) -> None:
-        """Take no more jobs, and wait for those in hand to end what they have begun."""
+        """Take no more jobs, and wait for those in hand to end what they have begun.
+
+        After that it may be cancelled: it does not begin another step, and is in the midst of one
+        only if Redis does not answer. In one arq has a connection that watches a key, and gives it
+        back with a last question; cancelled then, it leaves it open.
+        """
         self.allow_pick_jobs = False
         self.ctx["stopping"].set()
         if self.tasks:
             await asyncio.wait(self.tasks.values(), timeout=GRACE_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._step.acquire(), STEP_S)
 
 
 def create_worker(
