@@ -40,6 +40,7 @@ def snapshot() -> Snapshot:
         workers=[],
         troubled=0,
         troubled_longest=[],
+        holds={},
         used_bytes=0,
         max_bytes=None,
     )

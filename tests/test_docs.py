@@ -15,7 +15,7 @@ from pydantic import AliasChoices, BaseModel
 
 import worker.store
 from worker import config, config_accounts, delivery_policy, jobs, signing
-from worker.api import create_app, schemas, submitted, watching
+from worker.api import bodies, create_app, schemas, submitted, watching
 from worker.api.accounts import Account
 from worker.cli.app import app as cli
 
@@ -169,8 +169,8 @@ def test_every_command_is_in_a_document() -> None:
         ("docs/api.md", "account", Account),
         ("docs/api.md", "stats", watching.Stats),
         ("docs/api.md", "endpoint", schemas.Endpoint),
-        ("docs/webhooks.md", "event body", schemas.Event),
-        ("docs/webhooks.md", "notice body", schemas.Notice),
+        ("docs/webhooks.md", "event body", bodies.Event),
+        ("docs/webhooks.md", "notice body", bodies.Notice),
     ],
 )
 def test_an_example_is_what_the_api_answers(page: str, marker: str, model: type[BaseModel]) -> None:

@@ -211,7 +211,7 @@ def test_what_a_provider_says_cannot_begin_a_line_of_its_own(log: Log) -> None:
 
 def test_a_hold_is_a_warning_that_says_why_and_until_when(log: Log) -> None:
     health = Health(reason=HealthReason.CREDENTIALS, streak=2, held_until=5_000, detail="401")
-    telemetry.held("luma", health)
+    telemetry.held(health, account="luma")
     assert log.line() == {
         "event": "held",
         "level": "warning",
@@ -224,12 +224,12 @@ def test_a_hold_is_a_warning_that_says_why_and_until_when(log: Log) -> None:
 
 
 def test_an_account_that_is_well_again_is_freed(log: Log) -> None:
-    telemetry.held("luma", Health())
+    telemetry.held(Health(), account="luma")
     assert log.line() == {"event": "freed", "level": "info", "account": "luma"}
 
 
 def test_trouble_that_holds_nothing_yet_is_no_hold(log: Log) -> None:
-    telemetry.held("luma", Health(reason=HealthReason.UNREACHABLE, streak=1))
+    telemetry.held(Health(reason=HealthReason.UNREACHABLE, streak=1), account="luma")
     assert log.lines() == []
 
 
@@ -251,13 +251,13 @@ def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str
 
 def test_stdout_is_left_to_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure("info")
-    telemetry.held("luma", Health())
+    telemetry.held(Health(), account="luma")
     assert capsys.readouterr().out == ""
 
 
 def test_where_stderr_is_no_terminal_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     telemetry.configure("info")
-    telemetry.held("luma", Health())
+    telemetry.held(Health(), account="luma")
     assert Log(capsys).line()["event"] == "freed"
 
 
@@ -272,7 +272,7 @@ def test_lines_for_people_have_the_same_fields(capsys: pytest.CaptureFixture[str
 
 def test_configuring_again_does_not_write_lines_twice(log: Log) -> None:
     telemetry.configure("info", json=True)
-    telemetry.held("luma", Health())
+    telemetry.held(Health(), account="luma")
     assert len(log.lines()) == 1
 
 

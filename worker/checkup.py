@@ -15,9 +15,22 @@ from worker.config import Settings
 from worker.config_accounts import AccountSettings
 from worker.errors import ConfigurationError
 from worker.figures import Figures, warnings
-from worker.model import Account, Answer, Missing, Refused, Same, Seen, Throttled, Trouble, rfc3339
+from worker.model import (
+    Account,
+    Answer,
+    Endpoint,
+    Hold,
+    Missing,
+    Refused,
+    Same,
+    Seen,
+    Throttled,
+    Trouble,
+    rfc3339,
+)
 from worker.providers.client import ProviderClient
 from worker.providers.spec import load
+from worker.shapes import hold_in_words
 from worker.status import stray_in_words
 from worker.store import WORKER_ALIVE_S, Store
 from worker.wiring_redis import connected
@@ -60,15 +73,20 @@ def _receivers(figures: Figures) -> list[Finding]:
         Finding(
             f"endpoint {endpoint.name}",
             "warning",
-            f"since {rfc3339(since)} no attempt has succeeded"
-            if endpoint.enabled
-            else f"off since {rfc3339(since)}: {endpoint.disabled_reason}",
+            _trouble(since, endpoint, figures.holds.get(endpoint.name)),
         )
         for since, endpoint in figures.troubled_longest
     ]
     if figures.troubled > len(found):
         found.append(Finding("endpoints", "warning", f"{figures.troubled} are in trouble in all"))
     return found
+
+
+def _trouble(since: int, endpoint: Endpoint, hold: Hold | None) -> str:
+    if not endpoint.enabled:
+        return f"off since {rfc3339(since)}: {endpoint.disabled_reason}"
+    found = f"since {rfc3339(since)} no attempt has succeeded"
+    return f"{found}: {hold_in_words(hold)}" if hold else found
 
 
 async def check_worker(settings: Settings) -> Finding:

@@ -163,7 +163,7 @@ class Courier:
         if made.off:
             notice = events.about_endpoint(endpoint, EndpointEvent.DISABLED, made.off, clock.now())
             off = SwitchOff(made.off, notice, made.off is DisabledReason.FAILING)
-        _, switched_off = await self._store.deliveries.settle(
+        settled_ = await self._store.deliveries.settle(
             made.after,
             made.attempt,
             entry=Entry(made.attempt.at, "attempt", _entry_details(made.after, made.attempt)),
@@ -171,7 +171,9 @@ class Courier:
             failing=made.failing,
             off=off,
         )
-        if off and switched_off:
+        if settled_.told_health and bool(made.health.held_until) != bool(before.held_until):
+            telemetry.held(made.health, url=made.after.url)
+        if off and settled_.switched_off:
             await self._see_to(endpoint.name, off.event.id)
 
     async def settle_switched_off(self) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from worker import shapes
 from worker.errors import NotFoundError
-from worker.model import Delivery, DeliveryState, EventType, JsonObject, State, Tracker
+from worker.model import Delivery, DeliveryState, EventType, Hold, JsonObject, State, Tracker
 from worker.paging import Page, cursors_after, page_of
 from worker.store import Store, redis_may_be_away
 
@@ -54,7 +54,9 @@ class Deliveries:
             limit=limit,
             cursor=cursor,
         )
-        return Page(list(map(shapes.delivery_shape, items)), next_cursor, cursors_after(items))
+        holds = await holds_of(self._store, items)
+        shown_ = [shapes.delivery_shape(each, holds.get(each.id)) for each in items]
+        return Page(shown_, next_cursor, cursors_after(items))
 
     @redis_may_be_away
     async def get(self, delivery_id: str) -> JsonObject:
@@ -66,7 +68,20 @@ class Deliveries:
         found = await self._store.deliveries.get_many([delivery_id])
         if not found:
             raise NotFoundError(f"There is no delivery {delivery_id!r}, or no longer.")
-        return shapes.delivery_shape(found[0])
+        holds = await holds_of(self._store, found)
+        return shapes.delivery_shape(found[0], holds.get(delivery_id))
+
+
+async def holds_of(store: Store, deliveries: Iterable[Delivery]) -> dict[str, Hold]:
+    """Tell which of these wait for a hold of their receiver's origin, by ID.
+
+    It takes two readings however many they are, and none if nothing is pending.
+    """
+    pending = [each for each in deliveries if each.state is DeliveryState.PENDING]
+    lanes = await store.endpoints.lanes({each.endpoint: each.url for each in pending})
+    holds = await store.lanes.holds(lanes.values())
+    found = ((each, holds.get(lanes[each.endpoint])) for each in pending)
+    return {each.id: hold for each, hold in found if hold and shapes.holds(hold, each)}
 
 
 async def shown(store: Store, trackers: Sequence[Tracker]) -> list[JsonObject]:
@@ -74,11 +89,26 @@ async def shown(store: Store, trackers: Sequence[Tracker]) -> list[JsonObject]:
     told = [each for each in trackers if _may_be_owed(each)]
     names = [(each.account, each.generation_id) for each in told]
     owed = await store.deliveries.latest_of(names) if names else {}
-    webhooks = {name: shapes.webhook_shape(*each) for name, each in owed.items()}
+    holds = await holds_of(store, [delivery for delivery, _ in owed.values()])
+    webhooks = {
+        name: shapes.webhook_shape(delivery, attempts, holds.get(delivery.id))
+        for name, (delivery, attempts) in owed.items()
+    }
     return [
         shapes.tracker_shape(each, webhooks.get((each.account, each.generation_id)))
         for each in trackers
     ]
+
+
+async def waiting(store: Store, account: str, generation_id: str) -> list[JsonObject]:
+    """Show, for a tracker's timeline, that what was owed for it last waits for a hold if it does.
+
+    Nothing of it is written down: a thousand deliveries may wait for one origin.
+    """
+    owed = await store.deliveries.latest_of([(account, generation_id)])
+    latest = [delivery for delivery, _ in owed.values()]
+    holds = await holds_of(store, latest)
+    return [shapes.hold_entry(holds[each.id], each) for each in latest if each.id in holds]
 
 
 def _may_be_owed(tracker: Tracker) -> bool:

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from worker import addresses, events, shapes, signing
+from worker.deliveries import holds_of
 from worker.errors import ConflictError, InvalidInputError, NotFoundError
 from worker.model import Delivery, DeliveryState, Endpoint, EndpointEvent, JsonObject, Secret
 from worker.paging import Page, page_of
 from worker.requests import EndpointRequest, Network, check_endpoint_name
-from worker.store import Store, redis_may_be_away
+from worker.store import Store, lane_of, redis_may_be_away
 
 LIVE_SECRETS = 5
 """More signatures than these are not sent: the oldest secret stops signing early."""
@@ -65,7 +66,7 @@ class Endpoints:
         await self._started(put.must_start)
         if not put.endpoint.enabled:
             await self._store.endpoints.release(name)
-        shape = shapes.endpoint_shape(put.endpoint, await self._store.now())
+        shape = await self._shown(put.endpoint)
         return (shape | {"secret": secret} if put.created and secret else shape), put.created
 
     def _wanted(self, name: str, request: EndpointRequest) -> Endpoint:
@@ -93,7 +94,7 @@ class Endpoints:
         Raises:
             NotFoundError: there is none.
         """
-        return shapes.endpoint_shape(await self._known(name), await self._store.now())
+        return await self._shown(await self._known(name))
 
     @redis_may_be_away
     async def list_endpoints(self, *, limit: int = 100, cursor: str | None = None) -> Page:
@@ -110,7 +111,9 @@ class Endpoints:
             return (names[-1][0] if len(names) == count else None), found
 
         items, next_cursor = await page_of(read, fits=lambda _: True, limit=limit, cursor=cursor)
-        return Page([shapes.endpoint_shape(each, now) for each in items], next_cursor)
+        holds = await self._store.lanes.holds(lane_of(each.url) for each in items)
+        shown = [shapes.endpoint_shape(each, now, holds.get(lane_of(each.url))) for each in items]
+        return Page(shown, next_cursor)
 
     @redis_may_be_away
     async def delete(self, name: str) -> None:
@@ -139,7 +142,7 @@ class Endpoints:
             fresh = Secret(signing.new_secret(os.urandom(32)))
             after = (fresh, *_overlapping(known.secrets, now, overlap_s))[:LIVE_SECRETS]
             if await self._store.endpoints.set_secrets(known, after):
-                shape = shapes.endpoint_shape(replace(known, secrets=after), now)
+                shape = await self._shown(replace(known, secrets=after))
                 return shape | {"secret": fresh.text}
 
     @redis_may_be_away
@@ -181,7 +184,7 @@ class Endpoints:
         must_start = await self._store.deliveries.announce(events.owing(event, owed, lane))
         (written,) = await self._store.deliveries.get_many([owed.id])
         await self._started(must_start)
-        return shapes.delivery_shape(written)
+        return await self._owed(written)
 
     @redis_may_be_away
     async def recover(self, name: str, *, since: int) -> int:
@@ -219,7 +222,7 @@ class Endpoints:
             if before in {"", "gone"}:
                 break
             (after,) = await self._store.deliveries.get_many([delivery_id])
-            return shapes.delivery_shape(after)
+            return await self._owed(after)
         raise NotFoundError(
             f"There is no delivery {delivery_id!r} that could be replayed: "
             "it, its event or its endpoint is no longer kept."
@@ -229,6 +232,15 @@ class Endpoints:
         before, lane = await self._store.deliveries.replay(_again(delivery, now))
         await self._started(lane)
         return before
+
+    async def _shown(self, endpoint: Endpoint) -> JsonObject:
+        lane = lane_of(endpoint.url)
+        hold = (await self._store.lanes.holds([lane])).get(lane)
+        return shapes.endpoint_shape(endpoint, await self._store.now(), hold)
+
+    async def _owed(self, delivery: Delivery) -> JsonObject:
+        holds = await holds_of(self._store, [delivery])
+        return shapes.delivery_shape(delivery, holds.get(delivery.id))
 
     async def _known(self, name: str) -> Endpoint:
         found = await self._store.endpoints.get(name)

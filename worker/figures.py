@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from worker.model import DeliveryState, Endpoint, Health, JsonObject, State, rfc3339
+from worker.model import DeliveryState, Endpoint, Health, Hold, JsonObject, State, rfc3339
+from worker.shapes import hold_shape
 
 MINUTES = 60
 
@@ -111,6 +112,7 @@ class Figures:
         workers: those that live, each as `machine:process`.
         troubled: how many endpoints fail or are off.
         troubled_longest: some of them, each with since when.
+        holds: how their origins are held, by the endpoint's name; where it is not there, not.
         used_bytes: the memory Redis uses; None: it does not tell.
         max_bytes: what it may use at most; None: there is no such limit.
     """
@@ -126,6 +128,7 @@ class Figures:
     workers: Sequence[str]
     troubled: int
     troubled_longest: Sequence[tuple[int, Endpoint]]
+    holds: Mapping[str, Hold]
     used_bytes: int | None
     max_bytes: int | None
 
@@ -180,7 +183,10 @@ def stats_shape(figures: Figures, minutes: Sequence[Mapping[str, int]]) -> JsonO
         ],
         "endpoints_in_trouble": {
             "total": figures.troubled,
-            "items": [_endpoint_in_trouble(*each) for each in figures.troubled_longest],
+            "items": [
+                _endpoint_in_trouble(since, each, figures.holds.get(each.name))
+                for since, each in figures.troubled_longest
+            ],
         },
         "last_hour": [
             _minute_shape((first + n) * 60_000, counts) for n, counts in enumerate(minutes)
@@ -199,7 +205,7 @@ def _account_in_trouble(name: str, health: Health, now: int) -> JsonObject:
     }
 
 
-def _endpoint_in_trouble(since: int, endpoint: Endpoint) -> JsonObject:
+def _endpoint_in_trouble(since: int, endpoint: Endpoint, hold: Hold | None) -> JsonObject:
     why = "no attempt has succeeded" if endpoint.enabled else endpoint.disabled_reason
     return {
         "name": endpoint.name,
@@ -208,6 +214,7 @@ def _endpoint_in_trouble(since: int, endpoint: Endpoint) -> JsonObject:
         "enabled": endpoint.enabled,
         "reason": why,
         "failed_with": endpoint.failed_with,
+        "held": hold and hold_shape(hold),
     }
 
 

@@ -42,4 +42,4 @@ async def tell_health(
     if after != before:
         await store.trackers.tell_health(account, after)
         if after.held_until or before.held_until:
-            telemetry.held(account, after)
+            telemetry.held(after, account=account)

@@ -227,7 +227,7 @@ class Looking:
         )
         telemetry.looked(after, answer, verdict, duration_ms=look.took_ms, late_ms=look.late_ms)
         if applied and health and look.health and (health.held_until or look.health.held_until):
-            telemetry.held(before.account, health)
+            telemetry.held(health, account=before.account)
 
     async def _look_at(
         self, look: Look, after: Tracker, jitter: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pydantic_core import from_json, to_json
 
@@ -19,6 +19,7 @@ from worker.model import (
     Entry,
     EventType,
     Health,
+    Hold,
     JsonObject,
     Seen,
     State,
@@ -200,8 +201,11 @@ def submission_shape(submission: Submission, tracker: JsonObject | None = None) 
     }
 
 
-def endpoint_shape(endpoint: Endpoint, now: int) -> JsonObject:
-    """Show an endpoint as `GET /v1/endpoints/{name}` does; never a secret."""
+def endpoint_shape(endpoint: Endpoint, now: int, hold: Hold | None = None) -> JsonObject:
+    """Show an endpoint as `GET /v1/endpoints/{name}` does; never a secret.
+
+    `hold` is that of its origin; what is off waits for nothing.
+    """
     live = [each for each in endpoint.secrets if each.until is None or each.until > now]
     return {
         "name": endpoint.name,
@@ -215,6 +219,7 @@ def endpoint_shape(endpoint: Endpoint, now: int) -> JsonObject:
         "refresh_assets": endpoint.refresh_assets,
         "failing_since": rfc3339(endpoint.failing_since),
         "failed_with": endpoint.failed_with,
+        "held": hold_shape(hold) if hold and endpoint.enabled else None,
     }
 
 
@@ -224,9 +229,8 @@ def notice_body(type_: EndpointEvent, endpoint: Endpoint, reason: str | None, at
     return to_json({"type": type_, "timestamp": rfc3339(at), "data": data})
 
 
-def delivery_shape(delivery: Delivery) -> JsonObject:
-    """Show a delivery as `GET /v1/deliveries/{id}` does."""
-    pending = delivery.state is DeliveryState.PENDING
+def delivery_shape(delivery: Delivery, hold: Hold | None = None) -> JsonObject:
+    """Show a delivery as `GET /v1/deliveries/{id}` does; `hold` is that of its origin."""
     return {
         "id": delivery.id,
         "event_id": delivery.event_id,
@@ -238,15 +242,61 @@ def delivery_shape(delivery: Delivery) -> JsonObject:
         "state": delivery.state,
         "reason": delivery.reason,
         "created_at": rfc3339(delivery.created_at),
-        "next_attempt_at": rfc3339(delivery.next_attempt_at) if pending else None,
+        **_ahead(delivery, hold),
         "attempts": [attempt_shape(each) for each in delivery.attempts],
     }
 
 
-def webhook_shape(delivery: Delivery, attempts: int) -> JsonObject:
+def _ahead(delivery: Delivery, hold: Hold | None) -> JsonObject:
+    """Show when a delivery is tried next, and the hold that it waits for if it does."""
+    due = delivery.next_attempt_at
+    if delivery.state is not DeliveryState.PENDING or due is None:
+        return {"next_attempt_at": None, "held": None}
+    if hold is None or not holds(hold, delivery):
+        return {"next_attempt_at": rfc3339(due), "held": None}
+    return {"next_attempt_at": rfc3339(hold.until), "held": hold_shape(hold)}
+
+
+def holds(hold: Hold, delivery: Delivery) -> bool:
+    """Tell whether a delivery would be tried earlier if its origin were not held."""
+    due = delivery.next_attempt_at
+    return delivery.state is DeliveryState.PENDING and due is not None and due <= hold.until
+
+
+def hold_shape(hold: Hold) -> JsonObject:
+    """Show why nothing is sent to an origin, and until when; null: a probe is under way."""
+    return {
+        "origin": hold.origin,
+        "since": rfc3339(hold.since),
+        "until": None if hold.is_probing else rfc3339(hold.until),
+        "reason": hold.reason,
+        "detail": hold.detail,
+        "errors_in_a_row": hold.streak,
+        "in_words": hold_in_words(hold),
+    }
+
+
+def hold_in_words(hold: Hold) -> str:
+    """Say why nothing is sent to an origin, and what must come first."""
+    at = datetime.fromtimestamp(hold.until / 1000, tz=UTC)
+    probe = "is under way" if hold.is_probing else f"goes at {at:%H:%M:%S} UTC"
+    why = f" ({hold.detail})" if hold.detail else ""
+    return (
+        f"{hold.origin} is not there: {hold.streak} attempts in a row failed{why}. "
+        f"A probe {probe}; once it is answered, what waits follows."
+    )
+
+
+def hold_entry(hold: Hold, delivery: Delivery) -> JsonObject:
+    """Show as a line of a timeline that a delivery waits for a hold, which nobody writes down."""
+    at = max(hold.since, delivery.next_attempt_at or 0)
+    about = {"at": rfc3339(at), "kind": "hold", "delivery_id": delivery.id}
+    return about | {name: each for name, each in hold_shape(hold).items() if name != "since"}
+
+
+def webhook_shape(delivery: Delivery, attempts: int, hold: Hold | None = None) -> JsonObject:
     """Show how a delivery stands, as its tracker does: with the last of so many attempts."""
     last = delivery.attempts[-1] if delivery.attempts else None
-    pending = delivery.state is DeliveryState.PENDING
     return {
         "delivery_id": delivery.id,
         "type": delivery.type,
@@ -256,7 +306,7 @@ def webhook_shape(delivery: Delivery, attempts: int) -> JsonObject:
         "attempts": attempts,
         "status": last and last.status,
         "error": last and last.error,
-        "next_attempt_at": rfc3339(delivery.next_attempt_at) if pending else None,
+        **_ahead(delivery, hold),
     }
 
 

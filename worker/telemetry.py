@@ -186,17 +186,23 @@ def not_refreshed(delivery: Delivery, error: Exception) -> None:
     _log.warning("assets not refreshed", delivery_id=delivery.id, error=type(error).__name__)
 
 
-def held(account: str, health: Health) -> None:
-    """Write that an account's looks are held from now on, or no longer.
+def held(health: Health, *, account: str | None = None, url: str | None = None) -> None:
+    """Write that an account's looks, or a receiver's webhooks, are held from now on or no longer.
 
-    Trouble that holds nothing yet (`held_until` is 0) is on the line of its look alone.
+    Trouble that holds nothing yet (`held_until` is 0) is on the line of its look or attempt alone.
+
+    Args:
+        health: What it is now.
+        account: Whose looks, or
+        url: one of the receiver's; its origin is written.
     """
+    whose = {"account": account, "origin": url and _origin(url)}
     if health.reason is None:
-        _log.info("freed", account=account)
+        _log.info("freed", **whose)
     elif health.held_until:
         _log.warning(
             "held",
-            account=account,
+            **whose,
             reason=health.reason.value,
             streak=health.streak,
             until=rfc3339(health.held_until),

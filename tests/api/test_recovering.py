@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from worker import events
-from worker.api import schemas
+from worker.api import bodies, schemas
 from worker.endpoints import LIVE_SECRETS
 from worker.model import DeliveryState
 
@@ -80,7 +80,7 @@ async def test_a_test_is_a_delivery_like_any_other(client: httpx.AsyncClient, ho
     assert (await client.get(f"/v1/deliveries/{delivery.id}")).json() == answer.json()
     assert house.started == [events.lane_of(HOOK)]
     claimed = await house.store.deliveries.claim(events.lane_of(HOOK), limit=1)
-    notice = schemas.Notice.model_validate_json(claimed.deliveries[0].body)
+    notice = bodies.Notice.model_validate_json(claimed.deliveries[0].body)
     assert (notice.type, notice.data.endpoint, notice.data.url) == ("endpoint.test", "mine", HOOK)
 
 

@@ -148,9 +148,10 @@ async def attempted(
     )
     made = Attempt(at=now, duration_ms=3, **{"status": 500, **attempt})
     entry = Entry(now, "attempt", {"delivery_id": it.id})
-    return await store.deliveries.settle(
+    settled = await store.deliveries.settle(
         after, made, entry=entry, health=health, failing=failing, off=off, now=now
     )
+    return settled.applied, settled.switched_off
 
 
 async def get(store: Store, name: str = "g-1") -> Delivery:

@@ -183,7 +183,7 @@ class Owing(StoreMachine):
         after = replace(claim.read, state=state, next_attempt_at=self.now + pause_ms)
         made, entry = Attempt(at=self.now, duration_ms=1), Entry(self.now, "attempt")
         for _ in range(times):
-            applied, _ = self.run(self.store.deliveries.settle(after, made, entry=entry))
+            applied, *_ = self.run(self.store.deliveries.settle(after, made, entry=entry))
 
             assert applied is (kept.state == "pending" and kept.fence == claim.fence)
             if not applied:

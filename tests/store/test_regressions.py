@@ -69,7 +69,7 @@ async def settle(
     state = DeliveryState.PENDING if next_at else DeliveryState.DELIVERED
     after = replace(before, state=state, next_attempt_at=next_at or None)
     made, entry = Attempt(at=T, duration_ms=5), Entry(T, "attempt")
-    applied, _ = await store.deliveries.settle(after, made, entry=entry, health=health, now=T)
+    applied, *_ = await store.deliveries.settle(after, made, entry=entry, health=health, now=T)
     return applied
 
 

@@ -97,7 +97,7 @@ async def attempt(
     state = DeliveryState.DELIVERED if next_attempt_at is None else DeliveryState.PENDING
     after = replace(delivery, state=state, next_attempt_at=next_attempt_at, tries=1)
     made = Attempt(at=T, duration_ms=5, status=200)
-    applied, _ = await store.deliveries.settle(after, made, entry=Entry(T, "attempt"), now=now)
+    applied, *_ = await store.deliveries.settle(after, made, entry=Entry(T, "attempt"), now=now)
     assert applied
 
 

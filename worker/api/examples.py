@@ -112,6 +112,7 @@ DELIVERY: JsonObject = {
     "reason": None,
     "created_at": "2026-01-31T12:00:47.250Z",
     "next_attempt_at": None,
+    "held": None,
     "attempts": [
         {
             "at": "2026-01-31T12:00:47.260Z",
@@ -141,6 +142,7 @@ ENDPOINT: JsonObject = {
     "refresh_assets": False,
     "failing_since": None,
     "failed_with": None,
+    "held": None,
 }
 
 NOTICE: JsonObject = {

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.routing import BaseRoute
 
-from worker.api import examples, schemas
+from worker.api import bodies, examples, schemas
 from worker.api.gate import MAX_BODY_BYTES, OPEN_PATHS
 from worker.api.problems import MEDIA_TYPE
 from worker.model import EndpointEvent, EventType, JsonObject
@@ -103,8 +103,8 @@ BATCH_BODY = _body(schemas.BatchRequest, examples.BATCH, required=True)
 ENDPOINT_BODY = _body(EndpointRequest, examples.ENDPOINT_REQUEST, required=False)
 ROTATE_BODY = _body(RotateRequest, examples.ROTATE, required=False)
 RECOVER_BODY = _body(RecoverRequest, examples.RECOVER, required=True)
-_EVENT_BODY = _body(schemas.Event, examples.EVENT, required=True)
-_NOTICE_BODY = _body(schemas.Notice, examples.NOTICE, required=True)
+_EVENT_BODY = _body(bodies.Event, examples.EVENT, required=True)
+_NOTICE_BODY = _body(bodies.Notice, examples.NOTICE, required=True)
 IDEMPOTENCY_KEY: JsonObject = {
     "name": "Idempotency-Key",
     "in": "header",

@@ -12,6 +12,7 @@ from worker.model import (
     DeliveryState,
     EndpointEvent,
     EventType,
+    HealthReason,
     JsonObject,
     Reason,
     State,
@@ -23,6 +24,7 @@ Limit = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]
 Cursor = Annotated[str | None, Field(description="`next_cursor` of the page before, as it is.")]
 
 NextCursor = Annotated[str | None, Field(description="Leads to what is older; null: that was all.")]
+NextAttempt = Annotated[datetime | None, Field(description="Not before that; null: none is owed.")]
 
 
 # --- what may be asked for ----------------------------------------------------------------------
@@ -102,6 +104,18 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Held(Answer):
+    """Why nothing is sent to a receiver's origin for a while: it is not there."""
+
+    origin: str
+    since: datetime
+    until: datetime | None = Field(description="When a probe goes; null: one is under way.")
+    reason: HealthReason
+    detail: str | None = Field(description="What came of the last attempt.")
+    errors_in_a_row: int
+    in_words: str = Field(description="All that, for people.")
+
+
 class Webhook(Answer):
     """How what was owed last for a generation stands."""
 
@@ -113,7 +127,8 @@ class Webhook(Answer):
     attempts: int = Field(description="How many there were; 50 at most are kept.")
     status: int | None = Field(description="What the receiver answered last.")
     error: str | None = Field(description="Why it did not answer.")
-    next_attempt_at: datetime | None
+    next_attempt_at: NextAttempt
+    held: Held | None = Field(description="What it waits for, if its receiver is not there.")
 
 
 class Tracker(Answer):
@@ -235,7 +250,8 @@ class Delivery(Answer):
     state: DeliveryState
     reason: DeliveryReason | None = Field(description="Why it is exhausted.")
     created_at: datetime
-    next_attempt_at: datetime | None
+    next_attempt_at: NextAttempt
+    held: Held | None = Field(description="What it waits for, if its receiver is not there.")
     attempts: list[Attempt]
 
 
@@ -262,6 +278,7 @@ class Endpoint(Answer):
     refresh_assets: bool
     failing_since: datetime | None = Field(description="Since when no attempt has succeeded.")
     failed_with: str | None = Field(description="What came of the attempt that failed last.")
+    held: Held | None = Field(description="Why nothing is sent to its origin now, if that is so.")
 
 
 class EndpointAndSecret(Endpoint):
@@ -301,49 +318,3 @@ class Alive(Answer):
     """It is."""
 
     ok: Literal[True]
-
-
-class EventData(Answer):
-    """The generation that the event is about."""
-
-    account: str
-    provider: str
-    generation_id: str
-    state: State
-    reason: Reason | None
-    provider_state: str | None
-    assets: dict[str, str]
-    assets_expire_at: datetime | None
-    failure_reason: str | None
-    failure_code: str | None
-    retryable: bool | None
-    metadata: JsonObject = Field(description="What was handed over when tracking began.")
-    tracked_at: datetime
-    seen_at: datetime | None
-    finished_at: datetime | None
-    polls: int
-    generation: JsonObject | None = Field(description="The provider's object, verbatim.")
-
-
-class Event(Answer):
-    """The body of a webhook about a generation."""
-
-    type: EventType
-    timestamp: datetime = Field(description="When it happened.")
-    data: EventData
-
-
-class NoticeData(Answer):
-    """The endpoint that the event is about."""
-
-    endpoint: str
-    url: str
-    reason: str | None = Field(description="Why it was switched off.")
-
-
-class Notice(Answer):
-    """The body of a webhook about an endpoint."""
-
-    type: EndpointEvent
-    timestamp: datetime = Field(description="When it happened.")
-    data: NoticeData

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from worker.api.schemas import Answer, Query
+from worker.api.schemas import Answer, Held, Query
 from worker.model import DeliveryState, EndpointEvent, EventType, HealthReason, JsonObject, State
 
 _ONE = "[0-9]{1,15}-[0-9]{1,15}"
@@ -103,6 +103,7 @@ class EndpointInTrouble(Answer):
     enabled: bool
     reason: str | None
     failed_with: str | None = Field(description="What came of the attempt that failed last.")
+    held: Held | None = Field(description="Why nothing is sent to its origin now, if that is so.")
 
 
 class EndpointsInTrouble(Answer):

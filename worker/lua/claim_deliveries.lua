@@ -85,7 +85,7 @@ for _, queue in ipairs(queues) do
 end
 
 if #rows > 0 and held_until > 0 then
-  redis.call('HSET', key('card:' .. lane), 'held_until', leased_until)
+  redis.call('HSET', key('card:' .. lane), 'held_until', leased_until, 'probe_until', leased_until)
 end
 local wake_at = index_lane(lane)
 if limit > 0 and #rows == 0 and wake_at and wake_at <= now then

@@ -6,19 +6,20 @@
 --   and failing_days as they follow from it ('' = unchanged), what it failed with, and if it
 --   switches the endpoint off: why, whether that rests on failing_since (1 or 0), the URL it was
 --   called at, event id, event type, event body
--- Returns {1, whether the endpoint was switched off}, or {0, 0} if the claim was stale
+-- Returns {1, whether the endpoint was switched off, whether the health was written as it was
+--   concluded}, or {0, 0, that} if the claim was stale
 local now, id, fence, state = clock(), ARGV[2], ARGV[3], ARGV[4]
 local retention_ms, outcome, read_since, since = tonumber(ARGV[10]), ARGV[16], ARGV[17], ARGV[18]
 local off, rests_on_since, url, off_event = ARGV[21], ARGV[22] == '1', ARGV[23], ARGV[24]
 local delivery, attempts = key('delivery:' .. id), key('attempts:' .. id)
 local known = delivery_of(id)
 if not known then
-  return {0, 0}
+  return {0, 0, 0}
 end
-settle_health(known.lane, 11)
+local told = settle_health(known.lane, 11) and 1 or 0
 if known.fence ~= fence or known.state ~= 'pending' then
   index_lane(known.lane)
-  return {0, 0}
+  return {0, 0, told}
 end
 
 local name = known.endpoint
@@ -74,4 +75,4 @@ index_lane(lane)
 if lane ~= known.lane then
   index_lane(known.lane)
 end
-return {1, switched_off}
+return {1, switched_off, told}

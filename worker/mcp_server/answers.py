@@ -103,6 +103,9 @@ class Delivery(Answer):
     reason: str | None = Field(description="Why it is exhausted: attempts or endpoint_disabled.")
     created_at: datetime = Field(description="When it was born.")
     next_attempt_at: datetime | None = Field(description="When it is tried next.")
+    held: str | None = Field(
+        description="Why nothing is sent to its receiver now: that is not there; null: it is."
+    )
     attempts: int = Field(description="How many times it was tried, of the newest 50.")
     last_attempt: Attempt | None = Field(description="The last try; null: there was none yet.")
 
@@ -165,7 +168,10 @@ def delivery(shape: JsonObject) -> Delivery:
     """Make it of a delivery as the API shows it."""
     attempts = shape["attempts"]
     last = Attempt.model_validate(attempts[-1]) if attempts else None
-    return Delivery.model_validate({**shape, "attempts": len(attempts), "last_attempt": last})
+    held = (shape.get("held") or {}).get("in_words")
+    return Delivery.model_validate(
+        {**shape, "held": held, "attempts": len(attempts), "last_attempt": last}
+    )
 
 
 def queue_stats(shape: JsonObject) -> QueueStats:

@@ -90,6 +90,8 @@ def _delivery(it: Delivery) -> str:
         line += f"; attempt {it.attempts} at {_time(it.last_attempt.at)} got: {what}"
     if it.next_attempt_at is not None:
         line += f"; next attempt at {_time(it.next_attempt_at)}"
+    if it.held:
+        line += f". {it.held}"
     return line
 
 

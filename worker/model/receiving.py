@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from worker.model.tracking import HealthReason
+
 
 class EndpointEvent(StrEnum):
     """Events about an endpoint rather than a generation."""
@@ -85,6 +87,24 @@ class Failing:
     since: int
     days: int
     read_since: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A receiver's origin is sent nothing, since it is not there: its circuit breaker is open.
+
+    It has been so `since` then, after `streak` attempts in a row that failed, the last with
+    `detail`. `until` is when a probe goes; with one under way (`is_probing`) it is the instant at
+    which this was read.
+    """
+
+    origin: str
+    since: int
+    until: int
+    is_probing: bool = False
+    reason: HealthReason
+    detail: str | None
+    streak: int
 
 
 # --- deliveries ---------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ clocks agree. The keys, below the deployment's prefix:
     tracker:{account}:{id}      hash    state, fence, seq, tracked_at, deadline_at, watched, …
     timeline:{account}:{id}     list    the newest 200 entries
     trackers:{account}:{state}  zset    IDs by seq: lists and counts
-    card:{lane}                 hash    health of the account or receiver; an account's tokens
+    card:{lane}                 hash    health and hold of the account or receiver; its tokens
     due:{lane}, due:{queue}     zset    IDs by due time (while claimed: the end of the lease)
     queues:{lane}               zset    of a receiver's lane: its queues, by when each has work
     deadlines:{account}         zset    IDs by deadline
@@ -121,7 +121,7 @@ class Store:
         self.endpoints = Endpoints(self._scripts)
         self.lanes = Lanes(self._scripts)
         self.stream = Stream(self._scripts)
-        self.figures = FigureBook(self._scripts, self.endpoints)
+        self.figures = FigureBook(self._scripts, self.endpoints, self.lanes)
         self.bell = Bell(redis, [self._scripts.key("bell"), self._scripts.key("ends")])
 
     async def ring(self, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from worker.model import (
     Attempt,
@@ -52,6 +53,18 @@ class SwitchOff:
     reason: str
     event: NewEvent
     rests_on_failing: bool = False
+
+
+class Settled(NamedTuple):
+    """What came of settling an attempt.
+
+    Whether it was written, whether it switched its endpoint off, and whether what it says of its
+    receiver's health was written: of conclusions drawn at once, the first alone is.
+    """
+
+    applied: bool
+    switched_off: bool
+    told_health: bool
 
 
 class Deliveries:
@@ -150,7 +163,7 @@ class Deliveries:
         failing: Failing | None = None,
         off: SwitchOff | None = None,
         now: int | None = None,
-    ) -> tuple[bool, bool]:
+    ) -> Settled:
         """Write what an attempt made of a delivery, unless the claim is stale.
 
         Args:
@@ -162,9 +175,6 @@ class Deliveries:
             failing: what a failure makes of its endpoint's failures; None: it is the first.
             off: the endpoint is switched off by this, if it still is where it was called.
             now: stands in for Redis's clock, in tests.
-
-        Returns:
-            Whether it was written, and whether it switched the endpoint off.
         """
         args = (
             *(after.id, after.fence, after.state.value, after.reason or ""),
@@ -177,8 +187,7 @@ class Deliveries:
             *((off.reason, int(off.rests_on_failing), after.url) if off else ()),
             *(records.event_args(off.event) if off else ()),
         )
-        applied, switched_off = await self._scripts.run("settle_attempt", *args, now=now)
-        return bool(applied), bool(switched_off)
+        return Settled(*map(bool, await self._scripts.run("settle_attempt", *args, now=now)))
 
     async def replay(self, again: Delivery, *, now: int | None = None) -> tuple[str, str]:
         """Owe a finished delivery again; one that is pending becomes due now.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.model import Delivery, Endpoint, EndpointEvent, Secret
@@ -83,6 +83,19 @@ class Endpoints:
         """Name endpoints, newest first, as up to `limit` of (seq, name) with seq below `before`."""
         (found,) = await self._scripts.newest(["endpoints"], before=before, limit=limit)
         return [(seq, name) for name, seq in found]
+
+    async def lanes(self, urls: Mapping[str, str]) -> dict[str, str]:
+        """Tell in whose lane each of these endpoints is owed: where it is now.
+
+        Args:
+            urls: By endpoint's name, where it was called last; it is taken for those that are no
+                longer there.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for name in urls:
+            pipe.hget(self._key(f"endpoint:{name}"), "lane")
+        rows = zip(urls.items(), await pipe.execute() if urls else (), strict=True)
+        return {name: lane.decode() if lane else lane_of(url) for (name, url), lane in rows}
 
     async def drop(self, name: str) -> bool:
         """Delete an endpoint; False if there is none. What it is owed is then to be released."""

@@ -15,9 +15,10 @@ from itertools import islice
 from redis.exceptions import RedisError, ResponseError
 
 from worker.figures import MINUTES, Figures
-from worker.model import DeliveryState, Endpoint, State
+from worker.model import DeliveryState, Endpoint, Hold, State
 from worker.store import records
 from worker.store.endpoints import Endpoints
+from worker.store.lanes import Lanes, lane_of
 from worker.store.scripts import Scripts, ms
 
 WORKER_ALIVE_S = 15.0
@@ -34,11 +35,12 @@ _TROUBLED_SHOWN = 20
 class FigureBook:
     """What is counted by all processes of a deployment, and read by any."""
 
-    def __init__(self, scripts: Scripts, endpoints: Endpoints) -> None:
+    def __init__(self, scripts: Scripts, endpoints: Endpoints, lanes: Lanes) -> None:
         self._scripts = scripts
         self._redis = scripts.redis
         self._key = scripts.key
         self._endpoints = endpoints
+        self._lanes = lanes
         self._process, self._flushes = uuid.uuid4().hex, 0
         self._unsent = Counter[str]()
 
@@ -110,7 +112,7 @@ class FigureBook:
         of = {name: list(islice(answers, len(State) + 3)) for name in accounts}
         deliveries = dict(zip(DeliveryState, answers, strict=False))
         lanes_due, first, troubled, longest = answers
-        memory = await self._memory()
+        memory, troubled_longest = await self._memory(), await self._troubled(longest)
         return Figures(
             now=now,
             trackers={name: dict(zip(State, of[name], strict=False)) for name in accounts},
@@ -122,7 +124,8 @@ class FigureBook:
             health={name: records.health_from_row(of[name][-1]) for name in accounts},
             workers=await self.workers(now=now),
             troubled=troubled,
-            troubled_longest=await self._troubled(longest),
+            troubled_longest=troubled_longest,
+            holds=await self._holds([each for _, each in troubled_longest], now),
             used_bytes=memory.get("used_memory"),
             max_bytes=memory.get("maxmemory") or None,
         )
@@ -136,6 +139,11 @@ class FigureBook:
     async def _troubled(self, rows: Sequence[tuple[bytes, float]]) -> list[tuple[int, Endpoint]]:
         since = {name.decode(): int(at) for name, at in rows}
         return [(since[each.name], each) for each in await self._endpoints.get_many(list(since))]
+
+    async def _holds(self, endpoints: Sequence[Endpoint], now: int) -> dict[str, Hold]:
+        lanes = {each.name: lane_of(each.url) for each in endpoints if each.enabled}
+        holds = await self._lanes.holds(lanes.values(), now=now)
+        return {name: holds[lane] for name, lane in lanes.items() if lane in holds}
 
 
 def _counts(row: Mapping[bytes, bytes]) -> Counter[str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from worker import addresses
-from worker.model import Health
+from worker.model import Health, Hold
 from worker.store import records
 from worker.store.scripts import ALIVE_S, Scripts, ms
 
@@ -20,6 +20,12 @@ SWEEP_LIMIT = 1000
 def lane_of(url: str) -> str:
     """Name the lane that deliveries to a URL belong to: one for each origin."""
     return f"post:{addresses.origin(url)}"
+
+
+def _origin_of(lane: str) -> str:
+    """Name a receiver's origin as people write it: without the port that goes without saying."""
+    origin = lane.removeprefix("post:")
+    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
 
 
 class Lanes:
@@ -68,6 +74,28 @@ class Lanes:
         for lane in lanes:
             pipe.hmget(self._key(f"card:{lane}"), records.HEALTH_FIELDS)
         return [records.health_from_row(row) for row in await pipe.execute()]
+
+    async def holds(self, lanes: Iterable[str], *, now: int | None = None) -> dict[str, Hold]:
+        """Read how those of these receivers' lanes are held that are, in one go.
+
+        Args:
+            lanes: Of receivers; one may be named often and is read once.
+            now: Stands in for Redis's clock, in tests.
+        """
+        names = sorted(set(lanes))
+        if not names:
+            return {}
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.time()
+        for lane in names:
+            pipe.hmget(self._key(f"card:{lane}"), records.HOLD_FIELDS)
+        (seconds, microseconds), *rows = await pipe.execute()
+        at = seconds * 1000 + microseconds // 1000 if now is None else now
+        found = (
+            (lane, records.hold_from_row(_origin_of(lane), row, at))
+            for lane, row in zip(names, rows, strict=True)
+        )
+        return {lane: hold for lane, hold in found if hold}
 
     async def looks_per_second(self, lane: str, *, now: int) -> float:
         """Tell how many requests an account was asked for each second, over a minute or so."""
