@@ -141,8 +141,10 @@ class Courier:
             failing=delivery_policy.failing(endpoint, now=now),
             off=delivery_policy.switched_off(endpoint, reply, now=now),
         )
-        await self._settle(made, endpoint, health, clock)
+        told = await self._settle(made, endpoint, health, clock)
         telemetry.attempted(delivery=made.after, reply=reply, verdict=verdict)
+        if told and bool(made.health.held_until) != bool(health.held_until):
+            telemetry.held(made.health, url=endpoint.url)  # once, not for each probe that fails
         return reply
 
     async def _refreshed(self, delivery: Delivery, body: bytes) -> bytes:
@@ -158,7 +160,8 @@ class Courier:
             delivery.tries + 1, reply, now=now, jitter=random.random(), schedule=self._schedule
         )
 
-    async def _settle(self, made: Made, endpoint: Endpoint, before: Health, clock: Clock) -> None:
+    async def _settle(self, made: Made, endpoint: Endpoint, before: Health, clock: Clock) -> bool:
+        """Write an attempt down and see to what follows; tell if its word of health stands."""
         off = None
         if made.off:
             notice = events.about_endpoint(endpoint, EndpointEvent.DISABLED, made.off, clock.now())
@@ -171,10 +174,9 @@ class Courier:
             failing=made.failing,
             off=off,
         )
-        if settled_.told_health and bool(made.health.held_until) != bool(before.held_until):
-            telemetry.held(made.health, url=made.after.url)
         if off and settled_.switched_off:
             await self._see_to(endpoint.name, off.event.id)
+        return settled_.told_health
 
     async def settle_switched_off(self) -> None:
         """Release what endpoints are owed that were switched off, and tell those who asked to know.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
 from worker import shapes
 from worker.errors import NotFoundError
@@ -100,15 +101,17 @@ async def shown(store: Store, trackers: Sequence[Tracker]) -> list[JsonObject]:
     ]
 
 
-async def waiting(store: Store, account: str, generation_id: str) -> list[JsonObject]:
-    """Show, for a tracker's timeline, that what was owed for it last waits for a hold if it does.
+async def with_hold(
+    store: Store, tracker: tuple[str, str], lines: Sequence[JsonObject]
+) -> list[JsonObject]:
+    """Say in a tracker's timeline that what was owed for it last waits for a hold, if it does.
 
-    Nothing of it is written down: a thousand deliveries may wait for one origin.
+    Nothing of that is written down: a thousand deliveries may wait for one origin.
     """
-    owed = await store.deliveries.latest_of([(account, generation_id)])
-    latest = [delivery for delivery, _ in owed.values()]
+    latest = [delivery for delivery, _ in (await store.deliveries.latest_of([tracker])).values()]
     holds = await holds_of(store, latest)
-    return [shapes.hold_entry(holds[each.id], each) for each in latest if each.id in holds]
+    waits = [shapes.hold_entry(holds[each.id], each) for each in latest if each.id in holds]
+    return sorted([*lines, *waits], key=itemgetter("at")) if waits else list(lines)
 
 
 def _may_be_owed(tracker: Tracker) -> bool:

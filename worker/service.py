@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 
 from worker import shapes, telemetry
-from worker.deliveries import shown, waiting
+from worker.deliveries import shown, with_hold
 from worker.disputes import no_account, not_tracked, other_settings
 from worker.errors import ConflictError, DreamhookError, InvalidInputError, UnavailableError
 from worker.model import Account, Entry, JsonObject, State, Terms, Tracker
@@ -298,9 +297,8 @@ class Service:
         """
         await self.get(account, generation_id)
         entries = await self._store.trackers.timeline(account, generation_id)
-        waits = await waiting(self._store, account, generation_id)
-        shown_ = [*map(shapes.entry_shape, entries), *waits]
-        return sorted(shown_, key=itemgetter("at")) if waits else shown_
+        lines = [shapes.entry_shape(each) for each in entries]
+        return await with_hold(self._store, (account, generation_id), lines)
 
     # --- lists ----------------------------------------------------------------------------------
 

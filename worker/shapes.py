@@ -289,7 +289,7 @@ def hold_in_words(hold: Hold) -> str:
 
 def hold_entry(hold: Hold, delivery: Delivery) -> JsonObject:
     """Show as a line of a timeline that a delivery waits for a hold, which nobody writes down."""
-    at = max(hold.since, delivery.next_attempt_at or 0)
+    at = max(hold.since, delivery.created_at, delivery.next_attempt_at or 0)
     about = {"at": rfc3339(at), "kind": "hold", "delivery_id": delivery.id}
     return about | {name: each for name, each in hold_shape(hold).items() if name != "since"}
 

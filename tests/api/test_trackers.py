@@ -125,6 +125,7 @@ async def test_how_the_webhook_stands_is_told_with_the_tracker(
         "status": None,
         "error": None,
         "next_attempt_at": "",
+        "held": None,
     }
     again = await client.put(TRACKER, json={"callback_url": HOOK})
     listed = schemas.TrackerPage.model_validate_json((await client.get("/v1/trackers")).content)

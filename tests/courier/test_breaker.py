@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from tests.courier.conftest import Office, Receiver, answer
-from worker import delivery_policy
+from worker import delivery_policy, telemetry
 from worker.delivery_policy import BREAKER_AFTER
 from worker.model import DeliveryState, HealthReason
 
@@ -137,3 +138,45 @@ async def test_a_breaker_holds_its_own_origin_only(
 
     assert (await office.delivery(owed)).state is DeliveryState.DELIVERED
     assert (await office.health(ill.lane)).held_until > 0
+
+
+async def test_the_log_says_once_that_an_origin_is_held_and_once_that_it_is_freed(
+    office: Office,
+    receiver: Receiver,
+    short_holds: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    telemetry.configure(json=True)
+    receiver.answers = [*[reset] * (BREAKER_AFTER + 2), answer(200)]
+    await office.owe(receiver)
+
+    await office.drain(receiver.lane)
+
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    said = [line for line in lines if line["event"] in {"held", "freed"}]
+    origin = receiver.url.removesuffix("/hook")
+    assert [(line["event"], line["level"], line["origin"]) for line in said] == [
+        ("held", "warning", origin),
+        ("freed", "info", origin),
+    ]
+    assert (said[0]["reason"], said[0]["streak"]) == ("unreachable", BREAKER_AFTER)
+    assert said[0]["error"].startswith("the connection was ")
+
+
+async def test_of_failures_at_once_that_open_a_breaker_the_log_says_so_once(
+    office: Office, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.configure(json=True)
+    receiver.answers, office.schedule = [reset], (60.0,)
+    for count in (1, 1, 8):
+        receiver.may_answer.clear()
+        for _ in range(count):
+            await office.owe(receiver)
+        called = len(receiver.got) + count
+        draining = asyncio.create_task(office.drain(receiver.lane))
+        await receiver.was_called(called)
+        receiver.may_answer.set()
+        await draining
+
+    assert (await office.health(receiver.lane)).streak == BREAKER_AFTER
+    assert capsys.readouterr().err.count('"event":"held"') == 1

@@ -40,6 +40,7 @@ async def test_a_new_endpoint_is_shown_with_its_secret_which_is_never_shown_agai
         "refresh_assets": False,
         "failing_since": None,
         "failed_with": None,
+        "held": None,
     }
     assert await desk.endpoints.get("shop") == made
     assert (await desk.endpoints.list_endpoints()).items == [made]

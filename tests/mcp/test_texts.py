@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from worker.mcp_server import alone, remote
+from worker.api.examples import DELIVERY
+from worker.mcp_server import alone, answers, remote
 from worker.mcp_server.texts import known_lines, text_of
 from worker.model import JsonObject
 
@@ -131,3 +132,14 @@ def test_an_expired_tracker_says_why_and_what_to_do() -> None:
     )
     assert "Tracking: over, expired (deadline) since 2026-01-31T12:00:00Z" in text
     assert "track_generation" in text
+
+
+def test_a_webhook_that_waits_for_its_receiver_says_so() -> None:
+    why = "https://example.com is not there: 3 attempts in a row failed. A probe is under way."
+    owed = {**DELIVERY, "state": "pending", "next_attempt_at": "2026-01-31T12:01:00.000Z"}
+
+    waiting = answers.delivery(owed | {"held": {"in_words": why}})
+
+    assert waiting.held == why
+    assert text_of(waiting).endswith(f"; next attempt at 2026-01-31T12:01:00Z. {why}")
+    assert answers.delivery(owed).held is None

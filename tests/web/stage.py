@@ -59,9 +59,18 @@ class Stage:
     api: httpx.AsyncClient
 
     async def track(
-        self, name: str, hook: str | None = "ok", *, account: str = "luma", **script: Any
+        self,
+        name: str,
+        hook: str | None = "ok",
+        *,
+        account: str = "luma",
+        to: str | None = None,
+        **script: Any,
     ) -> str:
-        """Have Luma make a generation of this ID, and track it; it dreams until it is finished."""
+        """Have Luma make a generation of this ID, and track it; it dreams until it is finished.
+
+        Its webhook goes to this receiver's `hook`, or to the URL `to`.
+        """
         model = script.pop("model", "ray-2")
         told = simulator.Script(
             id=name,
@@ -71,8 +80,8 @@ class Stage:
         kind = "image" if model.startswith("photon") else "video"
         self.world.create(generation_type=kind, model=model, request=request, script=told)
         body: dict[str, Any] = {"metadata": {"order": 1234}}
-        if hook is not None:
-            body["callback_url"] = f"{self.hooks}{hook}"
+        if to is not None or hook is not None:
+            body["callback_url"] = to or f"{self.hooks}{hook}"
         path = f"/v1/trackers/{account}/{name}"
         (await self.api.put(path, json=body)).raise_for_status()
         return path

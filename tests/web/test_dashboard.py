@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import socket
 from typing import Any
 
 import pytest
 from playwright.async_api import Page, Route, expect
+
+from worker import listener
 
 from .conftest import API_KEY, READ_KEY, Open
 from .stage import Stage, until
@@ -17,6 +20,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PAGES = ["", "trackers", "deliveries", "endpoints", "accounts", "find/nothing"]
 MISSES = ("404 (Not Found)",)
+PATIENCE_MS = 60_000
+"""For a hold that has grown while pages were looked at."""
+
 PHONE = {"width": 360, "height": 740}
 
 
@@ -129,7 +135,7 @@ async def test_lists_tell_which_webhooks_have_not_come_and_why(
     await delivered(stage, "why-told")
     stage.receiver.answers.clear()
     words = {
-        "why-late": re.compile(r"completed.*pending HTTP 503, next in \d+ s"),
+        "why-late": re.compile(r"completed.*pending next in \d+ s; HTTP 503"),
         "why-off": re.compile("completed.*exhausted HTTP 410"),
         "why-told": re.compile("completed.*delivered"),
     }
@@ -142,6 +148,46 @@ async def test_lists_tell_which_webhooks_have_not_come_and_why(
     await expect(trouble).to_contain_text("late: HTTP 503")
     await trouble.get_by_role("link").click()
     await expect(page.locator("summary.row", has_text="why-late")).to_contain_text("HTTP 503")
+
+
+async def test_what_waits_for_a_receiver_that_is_not_there_says_so_until_it_is_back(
+    stage: Stage, open_page: Open
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    hook = f"http://127.0.0.1:{port}/hook"
+    for name in ("held-1", "held-2", "held-3"):  # the third failure in a row opens the breaker
+        await stage.track(name, to=hook)
+        await stage.end(name)
+        await attempted(stage, name)
+    await stage.track("held-4", to=hook)
+    await stage.end("held-4")
+    held = re.compile(r"held, probe (in \d+ s|now|under way); the connection was refused")
+
+    page = (await open_page(at(stage, "deliveries"))).page
+    await expect(page.locator("summary.row", has_text="held-4")).to_contain_text(held)
+    await page.goto(at(stage, "trackers"))
+    await expect(page.locator("a.row", has_text="held-4")).to_contain_text(held)
+    await page.goto(stage.url)
+    await expect(page.locator(".troubles li", has_text=hook)).to_contain_text("held, probe")
+    await page.goto(at(stage, "endpoints"))
+    card = page.locator(".card", has=page.get_by_role("heading", name=hook))
+    await expect(card).to_contain_text(held)
+    await page.goto(at(stage, "trackers/luma/held-4"))
+    await expect(page.locator(".journey")).to_contain_text(held)
+    why = page.locator(".timeline li", has_text=f"127.0.0.1:{port} is not there")
+    await expect(why).to_contain_text("attempts in a row failed (the connection was refused)")
+    await page.get_by_role("button", name="Send the webhook now").click()
+    await expect(page.get_by_role("status")).to_contain_text("is not there")
+
+    async with listener.listening(stage.receiver, port=port):
+        await expect(page.locator(".journey")).to_contain_text("delivered", timeout=PATIENCE_MS)
+        await expect(why).to_have_count(0)
+        for name in ("held-1", "held-2", "held-3"):
+            [delivery] = await stage.deliveries(name)
+            await stage.api.post(f"/v1/deliveries/{delivery['id']}/replay")
+            await delivered(stage, name)
 
 
 async def test_a_look_that_fails_is_told(stage: Stage, open_page: Open) -> None:

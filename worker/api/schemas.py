@@ -224,7 +224,7 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     at: datetime
-    kind: str = Field(description="tracked, look, change, event, attempt, canceled, …")
+    kind: str = Field(description="tracked, look, change, event, attempt, hold, …")
 
 
 class Attempt(Answer):

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from worker.cli.process import printable
 from worker.cli.tables import STYLES, styled
-from worker.cli.words import age, duration, last_attempt, standing_of
+from worker.cli.words import age, duration, last_attempt, pause_of, standing_of
 from worker.model import JsonObject
 
 KEPT_EVENTS = 200
@@ -24,6 +24,9 @@ NARROW = 150
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SHOWN_TROUBLES = 4
+_STANDING, _ACCOUNT = 2, 16
+"""The column that says how a tracker stands; so much is shown of its account's name at most."""
+
 _ID = len("63c2c9b5-b143-4242-bb3f-f5ab57ba27c2")
 
 
@@ -164,7 +167,8 @@ def troubles_of(stats: JsonObject, now: datetime) -> Iterator[str]:
         since = age(each.get("since"), now)
         why = each.get("failed_with") if each.get("enabled") else each.get("reason")
         name = "" if each["name"].startswith("url_") else f"endpoint {each['name']}, "
-        yield f"{name}{each.get('url')}: {how} for {since} ({why or each.get('reason')})"
+        pause = f", {pause_of(each, now)}" if each.get("held") else ""
+        yield f"{name}{each.get('url')}: {how} for {since}{pause} ({why or each.get('reason')})"
     hidden = (endpoints.get("total") or 0) - len(endpoints.get("items") or ())
     if hidden > 0:
         yield f"{hidden:,} more endpoints"
@@ -201,17 +205,21 @@ def _listed(listing: Listing, rows: Sequence[JsonObject], now: datetime) -> Tabl
     shown = []
     for row in rows:
         if listing.path == "trackers":
-            at, more = row.get("tracked_at"), [standing_of(row), row.get("account")]
+            at, more = row.get("tracked_at"), [standing_of(row, now), row.get("account")]
         else:
-            attempts = last_attempt(row.get("attempts") or ())
-            at, more = row.get("created_at"), [attempts, row.get("url")]
+            tried = last_attempt(row.get("attempts") or ())
+            at = row.get("created_at")
+            more = [pause_of(row, now) or tried, row.get("url")]
         about = row.get("generation_id") or row.get("id")
         shown.append([_when(at, now), *map(_cut, (about, *more))])
-    return _titled(listing.title, shown)
+    return _titled(listing.title, shown, _STANDING if listing.path == "trackers" else -1)
 
 
-def _titled(title: str, rows: Sequence[Sequence[Text]]) -> Table:
-    """Put a table under its title; what each row is about, an ID, is not cut."""
+def _titled(title: str, rows: Sequence[Sequence[Text]], longest: int = -1) -> Table:
+    """Put a table under its title; what each row is about, an ID, is not cut.
+
+    The column `longest` has what the others leave of the width.
+    """
     outer = _grid(1)
     outer.add_row(Rule(title, align="left", style="bright_black"))
     if not rows:
@@ -221,7 +229,8 @@ def _titled(title: str, rows: Sequence[Sequence[Text]]) -> Table:
     table.expand = True
     table.columns[0].min_width = len("119 s")
     table.columns[1].min_width = min(_ID, max(row[1].cell_len for row in rows))
-    table.columns[-1].ratio = 1
+    table.columns[-1].max_width = _ACCOUNT if longest == _STANDING else None
+    table.columns[longest].ratio = 1
     for row in rows:
         table.add_row(*row)
     outer.add_row(table)

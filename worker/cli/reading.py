@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from worker.cli import tables
+from worker.cli import account_tables, tables
 from worker.cli.process import Exit, complain, emit, wants_json
 from worker.cli.session import PAGE, api, do_to_each, page_of, show_some
 from worker.cli.timeline import tree_of
@@ -33,7 +33,7 @@ def get(account: str, generation_id: str, *, fresh: bool, timeline: bool, json: 
     if not timeline:
         tables.show_tracker(tracker)
         tables.screen().print()
-    tables.show_tree(tree_of(tracker, entries, owed))
+    tables.show_tree(tree_of(tracker, entries, owed, datetime.now(UTC)))
 
 
 def list_trackers(
@@ -114,7 +114,7 @@ def accounts(names: Sequence[str], *, json: bool) -> None:
         raise NotFoundError(f"There is no account {missing[0]!r}; there are: {there}.")
     wanted = [found[name] for name in names] if names else list(found.values())
     if not wants_json(asked=json):
-        tables.show_accounts(wanted)
+        account_tables.show_accounts(wanted)
         return
     for each in wanted:
         emit(each)

@@ -15,11 +15,10 @@ from worker.cli.process import printable
 from worker.cli.timeline import Node, delivery_node
 from worker.cli.words import (
     age,
-    duration,
-    kind_in_words,
+    ahead,
     last_attempt,
+    pause_of,
     state_of,
-    telling,
     webhook_of,
 )
 from worker.model import JsonObject
@@ -45,8 +44,12 @@ STYLES = {
     "on": "green",
     "off": "red",
     "failing": "yellow",
+    "held,": "yellow",
 }
 """By the first word of a text."""
+
+_WIDE = 140
+"""On fewer columns a delivery is shown on two lines."""
 
 
 def screen() -> Console:
@@ -65,16 +68,23 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     """Print a table; if it is empty, say so beside the output.
 
     The first column is never broken, so that an ID can be copied; the others are folded to fit.
+    What is several things, a tuple, has a line for each.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
         table.add_column(column, no_wrap=number == 0, overflow="fold")
     for row in rows:
-        table.add_row(*map(styled, row))
+        table.add_row(*map(_cell, row))
     if table.row_count:
         screen().print(table)
     else:
         say("There are none.")
+
+
+def _cell(content: object) -> Text:
+    if not isinstance(content, tuple):
+        return styled(content)
+    return Text("\n").join(styled(each) for each in content if each != "")
 
 
 def show_fields(fields: Iterable[tuple[str, object]], *, indent: str = "") -> None:
@@ -133,7 +143,7 @@ def show_trackers(trackers: Iterable[JsonObject]) -> None:
     columns: dict[str, list[object]] = {
         "Generation": [each["generation_id"] for each in found],
         "State": [state_of(each) for each in found],
-        "Webhook": [webhook_of(each) for each in found],
+        "Webhook": [webhook_of(each, now) for each in found],
         "Model": [each.get("model") or "" for each in found],
         "Account": [each["account"] for each in found],
         "Age": [age(each.get("tracked_at"), now) for each in found],
@@ -147,8 +157,7 @@ def show_trackers(trackers: Iterable[JsonObject]) -> None:
 
 def show_tracker(tracker: JsonObject) -> None:
     """Print all that there is to say about one tracker, but the provider's own object."""
-    metadata = tracker.get("metadata")
-    finished = tracker.get("finished_at")
+    now, metadata, finished = datetime.now(UTC), tracker.get("metadata"), tracker.get("finished_at")
     show_fields(
         [
             ("generation", tracker["generation_id"]),
@@ -160,8 +169,8 @@ def show_tracker(tracker: JsonObject) -> None:
             ("failure code", tracker.get("failure_code")),
             ("may be retried", _yes_or_no(tracker.get("retryable"))),
             ("last error", tracker.get("last_error")),
-            ("webhook", webhook_of(tracker)),
-            ("next attempt at", (tracker.get("webhook") or {}).get("next_attempt_at")),
+            ("webhook", webhook_of(tracker, now)),
+            *_waiting(tracker.get("webhook") or {}, now),
             ("callback_url", tracker.get("callback_url")),
             ("endpoint", tracker.get("endpoint")),
             ("events", ", ".join(tracker.get("events") or ())),
@@ -180,7 +189,7 @@ def show_end(tracker: JsonObject) -> None:
     """Print how a tracker ended, and where what was made is to be had."""
     line = Text.assemble(styled(state_of(tracker)), "  ", printable(tracker["generation_id"]))
     screen().print(line, soft_wrap=True)
-    webhook = webhook_of(tracker)
+    webhook = webhook_of(tracker, datetime.now(UTC))
     show_fields(
         [
             *_assets(tracker),
@@ -195,23 +204,44 @@ def show_end(tracker: JsonObject) -> None:
 
 
 def show_deliveries(deliveries: Iterable[JsonObject]) -> None:
-    """Print deliveries as a table; what they are about and to whom is in the JSON, and too long."""
+    """Print deliveries as a table; where there is no room for two IDs side by side, on two lines.
+
+    To whom they are owed is in the JSON, and too long.
+    """
     now = datetime.now(UTC)
-    rows = (
+    rows = [
         (
+            each.get("generation_id") or f"endpoint {each.get('endpoint')}",
             each["id"],
             each["state"],
+            pause_of(each, now),
             each["type"].removeprefix("generation."),
             age(each.get("created_at"), now),
             last_attempt(each.get("attempts") or ()),
         )
         for each in deliveries
-    )
-    show_table(("Delivery", "State", "Event", "Age", "Attempts"), rows)
+    ]
+    if screen().width >= _WIDE:
+        columns = ("Generation", "Delivery", "State", "", "Event", "Age", "Attempts")
+        show_table(columns, rows)
+        return
+    pairs = ((*zip(row[0:6:2], row[1:6:2], strict=True), row[6]) for row in rows)
+    show_table(("Generation, delivery", "State", "Event, age", "Attempts"), pairs)
+
+
+def _waiting(owed: JsonObject, now: datetime) -> list[tuple[str, object]]:
+    """Tell when it is tried next, and why not earlier."""
+    at, held = owed.get("next_attempt_at"), owed.get("held") or {}
+    left = ahead(at, now)
+    return [
+        ("next attempt at", f"{at} ({left})" if left else at),
+        ("held", held.get("in_words")),
+    ]
 
 
 def show_delivery(delivery: JsonObject) -> None:
     """Print all that there is to say about one delivery, and its attempts below."""
+    now = datetime.now(UTC)
     show_fields(
         [
             ("delivery", delivery["id"]),
@@ -221,10 +251,10 @@ def show_delivery(delivery: JsonObject) -> None:
             ("generation", delivery.get("generation_id")),
             ("endpoint", delivery.get("endpoint")),
             ("created at", delivery.get("created_at")),
-            ("next attempt at", delivery.get("next_attempt_at")),
+            *_waiting(delivery, now),
         ]
     )
-    show_tree(delivery_node(delivery, ()))
+    show_tree(delivery_node(delivery, (), now))
 
 
 # --- endpoints ------------------------------------------------------------------------------------
@@ -245,10 +275,11 @@ def condition_of(endpoint: JsonObject, now: datetime) -> str:
     """
     if not endpoint.get("enabled"):
         return f"off ({endpoint.get('disabled_reason') or 'switched off'})"
+    found = "on"
     if endpoint.get("failing_since"):
         why = f" ({endpoint['failed_with']})" if endpoint.get("failed_with") else ""
-        return f"failing for {age(endpoint['failing_since'], now)}{why}"
-    return "on"
+        found = f"failing for {age(endpoint['failing_since'], now)}{why}"
+    return ", ".join(filter(None, (found, pause_of(endpoint, now))))
 
 
 def show_endpoint(endpoint: JsonObject) -> None:
@@ -259,6 +290,7 @@ def show_endpoint(endpoint: JsonObject) -> None:
             ("endpoint", endpoint["name"]),
             ("url", endpoint["url"]),
             ("state", condition_of(endpoint, datetime.now(UTC))),
+            ("held", (endpoint.get("held") or {}).get("in_words")),
             ("events", ", ".join(endpoint.get("events") or ()) or "whatever its trackers ask for"),
             *((f"header {name}", value) for name, value in (endpoint.get("headers") or {}).items()),
             ("attempts", f"{endpoint.get('concurrency')} at a time"),
@@ -269,68 +301,6 @@ def show_endpoint(endpoint: JsonObject) -> None:
     )
     if endpoint.get("secret"):
         say("Keep the secret: it is shown this once.")
-
-
-# --- accounts -------------------------------------------------------------------------------------
-
-
-def show_accounts(accounts: Sequence[JsonObject]) -> None:
-    """Print accounts as a table, and below it what was learned of how long generations take."""
-    rows = (
-        (
-            each["name"],
-            health_of(each),
-            each.get("provider") or "",
-            each.get("tracking", ""),
-            budget_of(each),
-        )
-        for each in accounts
-    )
-    show_table(("Account", "State", "Provider", "Tracking", "Requests a second"), rows)
-    kinds = [(each["name"], kind) for each in accounts for kind in telling(each.get("kinds") or ())]
-    if kinds:
-        screen().print()
-        show_table(
-            ("Account", "Kind", "Half take", "9 in 10", "In queue", "Seen", "Looks each"),
-            [(name, *_kind(kind)) for name, kind in kinds],
-        )
-
-
-def _kind(kind: JsonObject) -> tuple[object, ...]:
-    queue_s = kind.get("queue_median_s")
-    return (
-        kind_in_words(kind["kind"]),
-        duration(kind["median_s"]),
-        duration(kind["p90_s"]),
-        "" if queue_s is None else duration(queue_s),
-        f"{kind['sample']:.0f}",
-        f"{kind['looks_per_generation']:.1f}",
-    )
-
-
-def health_of(account: JsonObject) -> str:
-    """Say how an account is doing.
-
-    >>> health_of({"configured": False})
-    'problem: it is not configured'
-    """
-    health = account.get("health") or {}
-    if not account.get("configured"):
-        return "problem: it is not configured"
-    if health.get("ok"):
-        return "ok"
-    detail = f" ({health['detail']})" if health.get("detail") else ""
-    return f"problem: {health.get('reason')}{detail}"
-
-
-def budget_of(account: JsonObject) -> str:
-    """Say how much of its budget an account uses.
-
-    >>> budget_of({"polls_per_second_used": 0.8, "polls_per_second_now": 5.0})
-    '0.8 of 5'
-    """
-    used, now = account.get("polls_per_second_used"), account.get("polls_per_second_now")
-    return "" if used is None or now is None else f"{used:.1f} of {now:g}"
 
 
 def _yes_or_no(value: object) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
-from worker.cli.words import attempt_in_words, duration
+from worker.cli.words import ahead, attempt_in_words, duration
 from worker.model import JsonObject
 
 SHOWN_LOOKS = 3
@@ -28,6 +28,7 @@ class _Clock:
     """Tells times of day, and since when tracking began."""
 
     began: datetime
+    now: datetime
 
     def __call__(self, at: str) -> str:
         since = max(0.0, (datetime.fromisoformat(at) - self.began).total_seconds())
@@ -41,7 +42,10 @@ class _Clock:
 
 
 def tree_of(
-    tracker: JsonObject, entries: Sequence[JsonObject], deliveries: Iterable[JsonObject]
+    tracker: JsonObject,
+    entries: Sequence[JsonObject],
+    deliveries: Iterable[JsonObject],
+    now: datetime,
 ) -> Node:
     """Make the tree of one tracker.
 
@@ -49,8 +53,9 @@ def tree_of(
         tracker: It.
         entries: Its timeline, oldest first.
         deliveries: Those of its generation, in any order.
+        now: From when on to count down.
     """
-    clock = _Clock(datetime.fromisoformat(tracker["tracked_at"]))
+    clock = _Clock(datetime.fromisoformat(tracker["tracked_at"]), now)
     owed: dict[str, list[JsonObject]] = {}
     for delivery in sorted(deliveries, key=lambda each: str(each.get("created_at"))):
         owed.setdefault(delivery["event_id"], []).append(delivery)
@@ -68,10 +73,14 @@ def tree_of(
 
 
 def delivery_node(
-    delivery: JsonObject, replays: Iterable[JsonObject], clock: _Clock | None = None
+    delivery: JsonObject, replays: Iterable[JsonObject], now: datetime | _Clock
 ) -> Node:
-    """Make the part of the tree about one delivery: its attempts, and when it was replayed."""
-    clock = clock or _Clock(datetime.fromisoformat(delivery["created_at"]))
+    """Make the part of the tree about one delivery: its attempts, holds, and when it was replayed.
+
+    `now` is from when on to count down; within a tracker's tree, the clock of that.
+    """
+    born = str(delivery["created_at"])
+    clock = now if isinstance(now, _Clock) else _Clock(datetime.fromisoformat(born), now)
     why = f" ({delivery['reason']})" if delivery.get("reason") else ""
     text = f"{delivery['state']}{why}  {delivery['id']}  {delivery.get('url') or ''}".rstrip()
     node = Node(text, str(delivery["state"]))
@@ -81,9 +90,13 @@ def delivery_node(
         for each in replays
         if each.get("delivery_id") == delivery["id"]
     ]
+    held, due = delivery.get("held"), delivery.get("next_attempt_at")
+    if held:
+        lines.append((max(str(held["since"]), born), f"held: {held['in_words']}", "warning"))
     node.children = [Node(f"{clock(at)}  {text}", style) for at, text, style in sorted(lines)]
-    if delivery.get("next_attempt_at"):
-        node.children.append(Node(f"{clock(delivery['next_attempt_at'])}  next attempt", "pending"))
+    if due:
+        text = f"next attempt {ahead(due, clock.now)}".rstrip()
+        node.children.append(Node(f"{clock(due)}  {text}", "pending"))
     return node
 
 
@@ -141,6 +154,8 @@ def _in_words(entry: JsonObject) -> tuple[str, str]:
         case "attempt":
             text, style = attempt_in_words(entry)
             return f"attempt of {entry.get('delivery_id')}: {text}", style
+        case "hold":
+            return f"{entry.get('delivery_id')} is held: {entry.get('in_words')}", "warning"
         case kind:
             return " ".join([str(kind), *_details(entry)]), str(kind)
 

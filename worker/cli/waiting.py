@@ -19,7 +19,7 @@ from rich.text import Text
 from worker.cli import tables
 from worker.cli.process import Exit, complain, emit, ended_by_signals, printable, wants_json
 from worker.cli.session import api
-from worker.cli.words import duration, estimate_of
+from worker.cli.words import duration, estimate_of, health_of
 from worker.client import ApiError, Client
 from worker.model import JsonObject, State
 
@@ -150,7 +150,7 @@ def trouble_of(accounts: Sequence[JsonObject]) -> str | None:
     >>> trouble_of([{"configured": True, "health": health}])
     'credentials rejected (401 Unauthorized)'
     """
-    words = (tables.health_of(each).partition("problem: ")[2] for each in accounts)
+    words = (health_of(each).partition("problem: ")[2] for each in accounts)
     return next(filter(None, words), None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from math import inf
+from math import ceil, inf
 from typing import Any
 
 from worker import model
@@ -50,9 +50,17 @@ def age(at: str | None, now: datetime) -> str:
     >>> age("2026-01-01T00:00:00.000Z", datetime(2026, 1, 1, 0, 2, 30, tzinfo=UTC))
     '2 min'
     """
-    if at is None:
-        return ""
-    return model.age((now - datetime.fromisoformat(at)).total_seconds())
+    return "" if at is None else model.age((now - datetime.fromisoformat(at)).total_seconds())
+
+
+def ahead(at: str | None, now: datetime) -> str:
+    """Say in how long an RFC 3339 time will be; nothing of one that is over.
+
+    >>> ahead("2026-01-01T00:00:11.200Z", datetime(2026, 1, 1, tzinfo=UTC))
+    'in 12 s'
+    """
+    left_s = 0.0 if at is None else (datetime.fromisoformat(at) - now).total_seconds()
+    return f"in {model.age(ceil(left_s))}" if left_s > 0 else ""
 
 
 def duration(seconds: float) -> str:
@@ -123,32 +131,74 @@ def last_attempt(attempts: Sequence[JsonObject]) -> str:
     return f"{len(attempts)}, {last.get('error') or 'HTTP ' + str(last.get('status'))}"
 
 
-def webhook_of(tracker: JsonObject) -> str:
+def pause_of(owed: JsonObject, now: datetime) -> str:
+    """Say of a delivery, a webhook or an endpoint that it is held, and how long that lasts.
+
+    >>> pause_of({"held": {"until": "2026-01-01T00:00:12.000Z"}}, datetime(2026, 1, 1, tzinfo=UTC))
+    'held, probe in 12 s'
+    >>> pause_of({"held": {"until": None}}, datetime(2026, 1, 1, tzinfo=UTC))
+    'held, probe under way'
+    """
+    held = owed.get("held")
+    if not held:
+        return ""
+    when = "under way" if held.get("until") is None else ahead(held["until"], now) or "now"
+    return f"held, probe {when}"
+
+
+def webhook_of(tracker: JsonObject, now: datetime) -> str:
     """Say how a tracker's webhook stands, and why it has not come.
 
-    >>> webhook_of({"webhook": {"state": "pending", "attempts": 3, "status": 503, "error": None}})
+    >>> late = {"state": "pending", "attempts": 3, "status": 503, "error": None}
+    >>> webhook_of({"webhook": late}, datetime.now(UTC))
     'pending: HTTP 503 (3 attempts)'
-    >>> webhook_of({"webhook": {"state": "delivered", "attempts": 1, "status": 204}})
+    >>> webhook_of({"webhook": late | {"held": {"until": None}}}, datetime.now(UTC))
+    'pending: held, probe under way; HTTP 503 (3 attempts)'
+    >>> webhook_of({"webhook": {"state": "delivered", "attempts": 1}}, datetime.now(UTC))
     'delivered'
     """
     webhook = tracker.get("webhook") or {}
     state, count = str(webhook.get("state") or ""), webhook.get("attempts") or 0
-    if state == "delivered" or not (count or webhook.get("reason")):
-        return state
-    if not count:
-        return f"{state}: its endpoint is off"
-    why = webhook.get("error") or f"HTTP {webhook.get('status')}"
-    return f"{state}: {why} ({count} attempt{'' if count == 1 else 's'})"
+    why = [pause_of(webhook, now)]
+    if count and state != "delivered":
+        error = webhook.get("error") or f"HTTP {webhook.get('status')}"
+        why.append(f"{error} ({count} attempt{'' if count == 1 else 's'})")
+    elif webhook.get("reason"):
+        why.append("its endpoint is off")
+    said = "; ".join(filter(None, why))
+    return f"{state}: {said}" if said else state
 
 
-def standing_of(tracker: JsonObject) -> str:
-    """Say how a tracker stands, and how its webhook does if it is owed one.
+def standing_of(tracker: JsonObject, now: datetime) -> str:
+    """Say how a tracker stands, and how its webhook does if it is owed one; first, if it is held.
 
-    >>> standing_of({"state": "completed", "webhook": {"state": "delivered", "attempts": 1}})
+    >>> it = {"state": "completed", "webhook": {"state": "delivered", "attempts": 1}}
+    >>> standing_of(it, datetime.now(UTC))
     'completed, webhook delivered'
+    >>> it = {"state": "completed", "webhook": {"state": "pending", "held": {"until": None}}}
+    >>> standing_of(it, datetime.now(UTC))
+    'webhook held, probe under way; completed'
     """
-    webhook = webhook_of(tracker)
+    pause = pause_of(tracker.get("webhook") or {}, now)
+    if pause:
+        return f"webhook {pause}; {state_of(tracker)}"
+    webhook = webhook_of(tracker, now)
     return f"{state_of(tracker)}, webhook {webhook}" if webhook else state_of(tracker)
+
+
+def health_of(account: JsonObject) -> str:
+    """Say how an account is doing.
+
+    >>> health_of({"configured": False})
+    'problem: it is not configured'
+    """
+    health = account.get("health") or {}
+    if not account.get("configured"):
+        return "problem: it is not configured"
+    if health.get("ok"):
+        return "ok"
+    detail = f" ({health['detail']})" if health.get("detail") else ""
+    return f"problem: {health.get('reason')}{detail}"
 
 
 def kind_in_words(kind: Sequence[str]) -> str:

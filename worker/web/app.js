@@ -7,7 +7,7 @@ import * as tracker from "./tracker.js"
 
 const AGAIN_MS = 3000
 const SETTLE_MS = 300
-const MOVING = /"state":"(tracking|pending)"|"ok":false/
+const MOVING = /"state":"(tracking|pending)"|"ok":false|"held":{/
 
 const [main, input, toast, live, dialog] =
 	["main", "header input", "#toast", "#live", "dialog"].map((each) => document.querySelector(each))
@@ -120,8 +120,8 @@ async function askForKey() {
 
 const ACTS = {
 	async post({ path }) {
-		await call(path, "POST")
-		say("It is due now.")
+		const { held } = await call(path, "POST")
+		say(held?.in_words ?? "It is due now.")
 	},
 	async cancel({ path }) {
 		const text = "No webhook will come. The generation goes on."
@@ -139,9 +139,7 @@ const ACTS = {
 		await ask("The new secret", "Copy it now: it is shown this once.", "I have it", h("code.id", secret), "")
 	},
 	async enable({ name }) {
-		const { url, events, headers, concurrency, refresh_assets } = await call(api("endpoints", name))
-		await call(api("endpoints", name), "PUT", { url, headers, concurrency, refresh_assets, enabled: true,
-			events: events.length ? events : null })
+		await call(api("endpoints", name), "PUT", { enabled: true })
 		say(`${name} is on.`)
 	},
 	async recover({ name }, { nextElementSibling: select }) {

@@ -11,6 +11,7 @@ const rows = (items, row, none = "None here.") =>
 	(items.length ? h("ul.rows", items.map(row)) : h("div.card.empty", none))
 const listed = (what) => (query) => call(asking(`/v1/${what}`, { limit: 25, ...query }))
 
+const again = (until) => until && [", looks again ", tick("in", until)]
 const LATE_S = 5
 
 export const overview = {
@@ -51,10 +52,10 @@ function troubles(accounts, endpoints) {
 		h("div", link(href, name), `: ${why}`, h("div.more", more)), act)
 	const found = [
 		...accounts.map(({ name, reason, detail, held_until: until }) => row("warn", "#/accounts", `account ${name}`,
-			reason, [detail, until && [", looks again ", tick("in", until)]])),
-		...endpoints.items.map(({ name, url, enabled, reason, failed_with: failed, since }) =>
+			reason, [detail, again(until)])),
+		...endpoints.items.map(({ name, url, enabled, reason, failed_with: failed, since, held }) =>
 			row(enabled ? "warn" : "bad", asking("#/deliveries", { endpoint: name }), url, enabled && failed || reason,
-				[enabled ? "failing for " : "off for ", tick("for", since), `, ${name}`],
+				[tracker.pause(held), enabled ? "failing for " : "off for ", tick("for", since), `, ${name}`],
 				!enabled && button("Enable", "enable", { name }))),
 	]
 	return found.length > 0 && h("section.card.troubles", h("ul", found),
@@ -87,8 +88,8 @@ function delivered(each) {
 			h("span.more", each.url), h("span.more", tracker.late(last)),
 			h("span.when", tick("ago", each.created_at))),
 		h("div.inside",
-			h("p.more", `${each.type} to ${each.url}, ${id}`),
-			generation && h("p", link(page("trackers", each.account, generation), "Its generation")),
+			h("p.more", `${each.type} to ${each.url}, ${id} `,
+				generation && link(page("trackers", each.account, generation), "Its generation")),
 			h("ol", attempts.map((made) =>
 				h("li", badge(outcome(made), triedMood(made)), ` in ${span(made.duration_ms)}, `, tick("ago", made.at), tracker.answer(made)))),
 			tracker.replay(each))))
@@ -117,13 +118,13 @@ export const endpoints = {
 		cursor && h("a.chip", { href: asking("#/endpoints", { cursor }) }, "Older →")],
 }
 
-function endpoint({ name, url, enabled, failing_since: failing, failed_with: why, disabled_reason: off, secrets, events }) {
+function endpoint({ name, url, enabled, failing_since: failing, failed_with: why, disabled_reason: off, held, secrets, events }) {
 	const isBare = name.startsWith("url_")
 	const recover = button("Replay all that failed in the last", "recover", { name })
 	return h("section.card", { "data-key": name },
-		h("h2", isBare ? url : name, enabled ? badge(failing ? "failing" : "on", failing ? "warn" : "good") : badge("off", "bad")),
+		h("h2", isBare ? url : name, badge(...(!enabled ? ["off", "bad"] : failing ? ["failing", "warn"] : ["on", "good"]))),
 		h("p.more", isBare ? name : url),
-		h("p.why", enabled ? failing && [`${why ?? "No success"}, for `, tick("for", failing)] : off),
+		h("p.why", enabled ? failing && [tracker.pause(held), `${why ?? "No success"}, for `, tick("for", failing)] : off),
 		h("p.more", events.join(", "), secrets > 0 && ` ${many(secrets, "secret")} `,
 			link(asking("#/deliveries", { endpoint: name }), "Its deliveries")),
 		h("p.acts",
@@ -145,7 +146,7 @@ function account({ name, configured, provider, base_url: url, polls_per_second: 
 	return h("section.card", { "data-key": name },
 		head(health.reason ?? "healthy", health.ok ? "good" : "warn"),
 		!health.ok && h("p.why", health.detail, `, ${health.errors_in_a_row} in a row`,
-			health.held_until && [", looks again ", tick("in", health.held_until)]),
+			again(health.held_until)),
 		h("p.more", `${provider} at ${url}. ${used.toFixed(1)} of ${rate} looks a second. Given up after `,
 			`${span(deadline * 1000)}. `, link(asking("#/trackers", { account: name }), "Its trackers")),
 		h("div.charts", kinds.filter(({ kind }) => kind.length === 1).map(curve)))

@@ -18,7 +18,7 @@ export function draw({ tracker, entries, deliveries }, { shown }) {
 	return [
 		h("h1", { tabindex: -1 }, icon(moodOf(tracker.state)), h("b", tracker.state)),
 		h("p", h("code.id", tracker.generation_id), " in ", link("#/accounts", tracker.account)),
-		why(tracker) && h("p.why", why(tracker)),
+		h("p.why", why(tracker)),
 		h("p.acts",
 			!isOver && [button("Look now", "post", { path: `${path}/poll` }, "go"), button("Cancel tracking", "cancel", { path })],
 			tracker.state === "completed" && button("Get fresh URLs", "fresh", { path }),
@@ -40,9 +40,11 @@ const why = ({ failure_reason: failure, reason, current_error: error }) => failu
 }[reason] ?? error
 
 // How a webhook stands, why it has not arrived, and when it is tried again.
-export const plight = ({ state, attempts }) => (state === "pending" && attempts ? "warn" : moodOf(state))
-export const late = ({ state, attempts, reason, next_attempt_at: next, ...last }) => state !== "delivered" && [
-	attempts ? [outcome(last), next && ", "] : reason && "its endpoint is off", next && ["next ", tick("in", next)]]
+export const plight = ({ state, attempts, held }) => (state === "pending" && (attempts || held) ? "warn" : moodOf(state))
+export const pause = (held) => held && ["held, probe ", tick("in", held.until) ?? "under way", "; "]
+export const late = ({ state, attempts, reason, next_attempt_at: next, held, ...last }) => state !== "delivered" && [
+	pause(held) ?? (next && attempts > 0 && ["next ", tick("in", next), "; "]),
+	attempts ? outcome(last) : held?.detail ?? (reason && "its endpoint is off")]
 
 function journey(tracker, isOver) {
 	const { state, tracked_at: began, finished_at: ended, webhook } = tracker
@@ -50,7 +52,7 @@ function journey(tracker, isOver) {
 		stop("Tracked", "good", clock(began)),
 		isOver ? stop(many(tracker.polls, "look"), "good", `at ${tracker.provider}`)
 			: stop(tracker.provider_state ?? "waiting", "busy", "next look ", tick("in", tracker.next_poll_at)),
-		isOver ? stop(state, moodOf(state), `after ${span(Date.parse(ended) - Date.parse(began))}`)
+		isOver ? stop(state, moodOf(state), `after ${span(new Date(ended) - new Date(began))}`)
 			: stop("the end", "", "expires ", tick("in", tracker.deadline_at)),
 		webhook ? stop(`webhook ${webhook.state}`, plight(webhook), late(webhook) || many(webhook.attempts, "attempt"))
 			: stop("webhook", "", tracker.endpoint ?? tracker.callback_url ? "once it is over" : "nobody to tell"))
@@ -88,14 +90,14 @@ function step({ entry, looks, until }, delivery) {
 	switch (kind) {
 		case "look":
 			return item(error ? "warn" : "busy", error ?? entry.provider_state, looks > 1
-				? `${looks} looks over ${span(Date.parse(until) - Date.parse(entry.at))}` : `seen${took}`)
+				? `${looks} looks over ${span(new Date(until) - new Date(entry.at))}` : `seen${took}`)
 		case "event":
 			return item(moodOf(type.split(".")[1]), `Event ${type}`, entry.event_id)
 		case "attempt":
 			return item(triedMood(entry), `Attempt ${entry.attempt}: ${outcome(entry)}`, [delivery?.url, took],
 				answer(delivery?.attempts.find((each) => each.at === entry.at)))
 		default:
-			return item(kind === "canceled" ? "off" : "fact", kind, entry.provider_state ?? error)
+			return item({ canceled: "off", hold: "warn" }[kind] ?? "fact", kind, entry.in_words ?? entry.provider_state ?? error)
 	}
 }
 
