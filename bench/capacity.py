@@ -42,7 +42,7 @@ SETTLING_S = 30.0
 
 
 class Outside(asyncio.Protocol):
-    """Shows `/stays/…` running for ever, and `/ends/…` completed at the second look.
+    """Shows `/stays/…` running for ever, `/ends/…` completed at the second look, `/over/…` at once.
 
     A POST is a webhook; a GET of `/delays` tells how long each took, in ms from that second look.
     """
@@ -84,7 +84,9 @@ class Outside(asyncio.Protocol):
         if target == "/delays":
             return orjson.dumps(self.delays)
         name = target.rpartition("/")[2]
-        is_over = target.startswith("/ends/") and name in self.asked
+        is_over = target.startswith("/over/") or (
+            target.startswith("/ends/") and name in self.asked
+        )
         self.asked.add(name)
         if is_over:
             self.said[name] = time.perf_counter()

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from worker.embedded import EmbeddedRedis
+
+TURN_S = 0.02
 
 
 @contextmanager
@@ -51,6 +55,32 @@ def process(
     finally:
         child.terminate()
         child.wait(30)
+
+
+@contextmanager
+def held_to(share: float, pids: Sequence[int]) -> Iterator[None]:
+    """Let processes run for a share of the time only, in turn, as on cores so much slower."""
+    over = threading.Event()
+
+    def take_turns() -> None:
+        while not over.is_set():
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+                time.sleep(share * TURN_S)
+                os.kill(pid, signal.SIGSTOP)
+            time.sleep((1 - share * len(pids)) * TURN_S)
+
+    turns = threading.Thread(target=take_turns)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    turns.start()
+    try:
+        yield
+    finally:
+        over.set()
+        turns.join()
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 def dreamhook(*arguments: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from worker import drain, running
+from worker.crew import Crew
 from worker.drain import Claimed, Drain
 from worker.model import State, Terms, Tracker
 from worker.store import Store
@@ -31,6 +32,7 @@ class Lane:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     handing_over: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    crew: Crew = field(default_factory=Crew)
 
     async def track(self, *names: str) -> bool:
         """Put trackers into the lane, due now; True if the caller must start its drain."""
@@ -41,12 +43,16 @@ class Lane:
         assert name == LANE
         self.started.set()
 
-    async def drain(self, work: Work | None = None, hands: int = 4) -> None:
+    async def drain(
+        self, work: Work | None = None, hands: int = 4, *, assists: bool = False
+    ) -> None:
         """Run one drain; whether it has seen to it that another follows, `started` tells."""
         piece = work or self.finish
 
         async def claim(room: int) -> Claimed:
-            claimed = await self.store.trackers.claim("luma", limit=room, rate=1000)
+            claimed = await self.store.trackers.claim(
+                "luma", limit=room, rate=1000, assists=assists
+            )
             self.taken += [each.generation_id for each in claimed.looks]
             return Claimed(
                 claimed.clock,
@@ -56,7 +62,14 @@ class Lane:
 
         async with asyncio.timeout(10):
             await Drain(
-                self.store, LANE, claim, hands=hands, stopping=self.stopping, start=self.start
+                self.store,
+                LANE,
+                claim,
+                hands=hands,
+                stopping=self.stopping,
+                start=self.start,
+                crew=self.crew,
+                assists=assists,
             ).run()
 
     async def finish(self, tracker: Tracker) -> None:
@@ -369,7 +382,9 @@ async def test_a_lane_is_handed_over_before_waiting_for_work_that_hangs(
         return Claimed(claimed.clock, work, claimed.wake_at)
 
     await lane.track("g-1", "g-2")
-    one = Drain(lane.store, LANE, claim, hands=1, stopping=lane.stopping, start=lane.start)
+    one = Drain(
+        lane.store, LANE, claim, hands=1, stopping=lane.stopping, start=lane.start, crew=lane.crew
+    )
     draining = asyncio.create_task(one.run())
     async with asyncio.timeout(5):
         await lane.started.wait()
@@ -422,8 +437,70 @@ async def test_a_drain_that_is_canceled_just_as_its_last_work_ends_says_so(lane:
     async def claim(_: int) -> Claimed:
         raise AssertionError
 
-    work = Drain(lane.store, LANE, claim, hands=4, stopping=lane.stopping, start=lane.start)
+    work = Drain(
+        lane.store, LANE, claim, hands=4, stopping=lane.stopping, start=lane.start, crew=lane.crew
+    )
     work._begin(ends_as_its_drain_is_canceled, asyncio.Event())
     draining = asyncio.create_task(work.run())
     with pytest.raises(asyncio.CancelledError):
         await draining
+
+
+# --- assisting ------------------------------------------------------------------------------------
+
+
+async def test_one_that_assists_does_what_is_due_and_goes(lane: Lane) -> None:
+    await lane.track("g-1", "g-2", "g-3")
+    await lane.drain(assists=True)
+
+    assert sorted(lane.taken) == ["g-1", "g-2", "g-3"]
+
+
+async def test_one_that_assists_takes_nothing_that_another_has_claimed(lane: Lane) -> None:
+    gate = Gate(lane.finish)
+    await lane.track(*[f"g-{n}" for n in range(9)])
+    first = asyncio.create_task(lane.drain(gate, hands=4))
+    await gate.has_begun(4)
+    second = asyncio.create_task(lane.drain(gate, hands=4, assists=True))
+    await gate.has_begun(8)
+    gate.open.set()
+    await asyncio.gather(first, second)
+
+    assert len(lane.taken) == len(set(lane.taken)) == 9
+
+
+async def test_whose_time_is_up_starts_no_other_if_it_only_assists(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be followed by one more, and there would be more and more."""
+    monkeypatch.setattr(drain, "BUDGET_S", 0.1)
+    await lane.track("g-1")
+
+    await lane.drain(partial(lane.look_again_in, 0.01), assists=True)
+
+    assert not lane.started.is_set()
+
+
+async def test_one_that_assists_does_not_pass_for_the_drain_of_the_lane(
+    lane: Lane, redis: Redis
+) -> None:
+    """When it goes, nobody would see to what comes due next."""
+    await lane.track("g-1")
+    await redis.delete(f"test:drain:{LANE}")
+
+    await lane.drain(partial(lane.look_again_in, 3600), assists=True)
+
+    assert await lane.track("g-2") is True
+
+
+async def test_a_drain_counts_as_at_work_with_what_it_has_in_hand(lane: Lane) -> None:
+    gate = Gate(lane.finish)
+    await lane.track("g-1", "g-2")
+    draining = asyncio.create_task(lane.drain(gate, hands=2))
+    await gate.has_begun(2)
+
+    assert lane.crew.drains(LANE)
+    assert lane.crew.overloaded(late_s=0.0) == {LANE}
+    gate.open.set()
+    await draining
+    assert not lane.crew.drains(LANE)

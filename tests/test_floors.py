@@ -51,6 +51,7 @@ FLOORS: dict[int, set[str]] = {
         "looking",
         "pages",
         "attempts",
+        "crew",
         "courier",
         "drain",
         "jobs",

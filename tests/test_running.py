@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ import structlog
 from worker import running
 from worker.config import Settings
 from worker.config_accounts import AccountSettings
+from worker.crew import Crew
 from worker.embedded import EmbeddedRedis
 from worker.errors import UnavailableError
 from worker.model import State, Tracker
@@ -211,6 +213,8 @@ async def test_a_worker_that_fails_again_and_again_waits_longer_and_longer_until
 
     class Fleet:
         settings = Settings()
+        crew = Crew()
+        start = SimpleNamespace(ask_for_help=None)
 
         def worker(self) -> FailingWorker:
             seconds = next(lives, None)
@@ -261,3 +265,42 @@ async def test_an_api_that_is_told_to_stop_answers_those_who_wait_and_ends(
             answer = await waiting
             await serving
     assert (answer.status_code, answer.json()["state"]) == (200, "tracking")
+
+
+class Hung:
+    """A provider that takes requests and never answers."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Semaphore(0)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        self.asked.release()
+        await reader.read()
+        writer.close()
+
+
+async def test_two_workers_look_for_an_account_that_is_too_much_for_one(
+    server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One lane has one drain; while that has no hand free another worker assists."""
+    monkeypatch.setattr("worker.poller.LOOKS_AT_ONCE", 2)
+    monkeypatch.setattr("worker.crew.LOOK_EVERY_S", 0.001)
+    hung = Hung()
+    listening = await asyncio.start_server(hung.serve, "127.0.0.1", 0)
+    base_url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    account = AccountSettings(provider="luma-agents", api_key="key", base_url=base_url)
+    settings = Settings(redis_url=server.url, accounts={"luma": account})
+    async with opened(settings) as one, opened(settings) as other:
+        workers = [
+            asyncio.create_task(running._work(each, asyncio.Event())) for each in (one, other)
+        ]
+        for n in range(4):
+            await one.service.track(
+                "luma", f"00000000-0000-0000-0000-00000000000{n}", TrackRequest()
+            )
+        async with asyncio.timeout(20):
+            for _ in range(4):
+                await hung.asked.acquire()
+        await running._cancel(*workers)
+    listening.close()

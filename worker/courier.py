@@ -12,6 +12,7 @@ from typing import assert_never
 
 from worker import attempts, delivery_policy, events, signing, telemetry
 from worker.attempts import Attempts
+from worker.crew import Crew
 from worker.drain import Claimed, Drain
 from worker.egress import Egress
 from worker.model import (
@@ -62,6 +63,7 @@ class Courier:
         schedule: seconds from each attempt to the next.
         refresh: renews the assets in an event's bytes, where they may have expired.
         start: starts the drain of a lane.
+        crew: the drains at work in this process.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Courier:
         schedule: Sequence[float],
         refresh: Callable[[Delivery, bytes], Awaitable[bytes]],
         start: Callable[[str], Awaitable[None]],
+        crew: Crew | None = None,
     ) -> None:
         self._store = store
         self._egress = egress
@@ -80,25 +83,28 @@ class Courier:
         self._schedule = schedule
         self._refresh = refresh
         self._start = start
+        self._crew = crew or Crew()
         self._attempts = Attempts()
 
-    async def drain(self, lane: str, stopping: asyncio.Event) -> None:
-        """Handle the deliveries due in a receiver's lane."""
+    async def drain(self, lane: str, stopping: asyncio.Event, *, assists: bool = False) -> None:
+        """Handle the deliveries due in a receiver's lane, by itself or to assist another."""
         drain = Drain(
             self._store,
             lane,
-            partial(self._claim, lane),
+            partial(self._claim, lane, assists),
             hands=attempts.PLACES,
             stopping=stopping,
             start=self._start,
+            crew=self._crew,
+            assists=assists,
         )
         await drain.run()
 
-    async def _claim(self, lane: str, room: int) -> Claimed:
+    async def _claim(self, lane: str, assists: bool, room: int) -> Claimed:  # noqa: FBT001 - bound by `drain`
         # Places are taken before they are needed: other lanes claim while this one waits for Redis.
         left = self._attempts.take(lane, min(room, CLAIMED_AT_ONCE))
         try:
-            claimed = await self._store.deliveries.claim(lane, limit=left)
+            claimed = await self._store.deliveries.claim(lane, limit=left, assists=assists)
             left -= len(claimed.deliveries)
         finally:
             self._attempts.give_back(lane, left)

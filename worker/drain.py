@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from worker.crew import Crew
 from worker.store import Clock, Store, heard
 
 BUDGET_S = 5.0
@@ -52,6 +53,8 @@ class Drain:
         hands: how many pieces are worked on at once.
         stopping: set when the process is about to end: nothing more is claimed.
         start: starts the next drain, anywhere.
+        crew: the drains at work in this process.
+        assists: whether it works beside the lane's own drain, which alone sees to what follows.
     """
 
     def __init__(
@@ -63,16 +66,30 @@ class Drain:
         hands: int,
         stopping: asyncio.Event,
         start: Callable[[str], Awaitable[None]],
+        crew: Crew,
+        assists: bool = False,
     ) -> None:
         self._store = store
-        self._lane = lane
+        self.lane = lane
         self._claim = claim
         self._hands = hands
         self._stopping = stopping
         self._start = start
+        self._crew = crew
+        self._assists = assists
         self._busy: set[asyncio.Task[None]] = set()
         self._failed: list[BaseException] = []
         self._worked_at = -math.inf
+
+    @property
+    def in_hand(self) -> int:
+        """How many pieces are worked on now."""
+        return len(self._busy)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all hands are busy."""
+        return len(self._busy) >= self._hands
 
     async def run(self) -> None:
         """Work until nothing is due soon or the time is up; then see to it that another goes on.
@@ -82,12 +99,12 @@ class Drain:
         """
         until = time.monotonic() + BUDGET_S
         try:
-            with self._store.bell.expect(self._lane) as bell:
+            with self._store.bell.expect(self.lane) as bell, self._crew.at_work(self):
                 while time.monotonic() < until and not self._stopping.is_set():
                     if not await self._round(bell):
                         return
-            if await self._store.lanes.hand_over(self._lane):
-                await self._start(self._lane)  # before waiting for what is in hand, which may hang
+            if not self._assists and await self._store.lanes.hand_over(self.lane):
+                await self._start(self.lane)  # before waiting for what is in hand, which may hang
         except asyncio.CancelledError:
             self._let_go()
             raise
@@ -102,9 +119,9 @@ class Drain:
         wait_s = _seconds_until(claimed)
         if self._busy:
             self._worked_at = time.monotonic()
-        elif wait_s > 0 and self._has_stayed() and await self._store.lanes.leave(self._lane):
+        elif wait_s > 0 and self._has_stayed() and await self._may_leave():
             return False
-        if wait_s > 0 or not claimed.work or len(self._busy) >= self._hands:
+        if wait_s > 0 or not claimed.work or self.is_full:
             # What is due and was not given out waits for what is under way, here or elsewhere.
             await heard(bell, min(wait_s, HEARTBEAT_S) if wait_s > 0 else HEARTBEAT_S)
             if wait_s <= 0 and self._hands - len(self._busy) < self._hands // FEW_HANDS:
@@ -125,6 +142,9 @@ class Drain:
         task = asyncio.ensure_future(piece())
         self._busy.add(task)
         task.add_done_callback(ended)
+
+    async def _may_leave(self) -> bool:
+        return self._assists or await self._store.lanes.leave(self.lane)
 
     def _has_stayed(self) -> bool:
         return time.monotonic() - self._worked_at >= STAY_S

@@ -21,8 +21,9 @@ import arq
 import structlog
 from arq.connections import ArqRedis
 from arq.cron import cron
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, RedisError
 
+from worker.crew import Crew
 from worker.store import JOBS, Store, heard
 
 QUEUE = "queue"
@@ -67,8 +68,8 @@ log = structlog.get_logger(__name__)
 class Drains(Protocol):
     """Runs the drain of a lane."""
 
-    async def __call__(self, lane: str, stopping: asyncio.Event) -> None:
-        """Run it."""
+    async def __call__(self, lane: str, stopping: asyncio.Event, *, assists: bool = False) -> None:
+        """Run it, or one that assists it."""
         ...
 
 
@@ -135,6 +136,15 @@ class Starter:
                 break
         await self._store.ring(JOBS)
 
+    async def ask_for_help(self, lane: str) -> None:
+        """Have another process drain a lane too, once more for each that asks."""
+        job_id = f"{self._prefix}:assist:{lane}:{_this_process()}"
+        with suppress(RedisError):  # then it stays slow, and asks again
+            await self._arq.enqueue_job(
+                "assist", lane, _job_id=job_id, _queue_name=self._queue, _defer_by=-CLOCK_SLACK_S
+            )
+            await self._store.ring(JOBS)
+
 
 def queue_name(prefix: str) -> str:
     """Name the arq queue of a deployment."""
@@ -148,9 +158,15 @@ async def drain(ctx: Mapping[str, Any], *lanes: str) -> None:
             drains.create_task(_drain(ctx, lane))
 
 
-async def _drain(ctx: Mapping[str, Any], lane: str) -> None:
+async def assist(ctx: Mapping[str, Any], lane: str) -> None:
+    """Handle what is due in a lane too, unless it is this process that has asked for help."""
+    if not ctx["crew"].drains(lane):
+        await _drain(ctx, lane, assists=True)
+
+
+async def _drain(ctx: Mapping[str, Any], lane: str, *, assists: bool = False) -> None:
     try:
-        await ctx["drains"](lane, ctx["stopping"])
+        await ctx["drains"](lane, ctx["stopping"], assists=assists)
     except Exception:
         # What it had claimed falls due again, and a lane that was not started is staged.
         log.exception("drain failed", lane=lane)
@@ -223,7 +239,7 @@ class Worker(arq.Worker):
         """Show that this worker lives, under its own name: arq's sign is one for all of them."""
         if time.monotonic() >= self._next_beat:
             self._next_beat = time.monotonic() + BEAT_S
-            await self.ctx["store"].figures.beat(f"{socket.gethostname()}:{os.getpid()}")
+            await self.ctx["store"].figures.beat(_this_process())
 
     async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
         """Queue the cron jobs that are due at `n`; after a jump of the clock, go by the new time.
@@ -268,6 +284,10 @@ class Worker(arq.Worker):
             await asyncio.wait_for(self._step.acquire(), STEP_S)
 
 
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 def create_worker(
     arq_redis: ArqRedis,
     store: Store,
@@ -275,12 +295,13 @@ def create_worker(
     start: Starter,
     settle_switched_off: Callable[[], Awaitable[None]],
     *,
+    crew: Crew,
     reconcile_all: Callable[[], Awaitable[None]],
     prefix: str,
 ) -> Worker:
     """Make the arq worker of this process; run it with `work`."""
     worker = Worker(
-        functions=[arq.func(drain, max_tries=1_000_000)],
+        functions=[arq.func(drain, max_tries=1_000_000), assist],
         cron_jobs=[
             # By name and instant they run once, on whichever worker: once for each deployment.
             cron(stage, name=f"{prefix}:stage", second=set(range(60))),
@@ -293,6 +314,7 @@ def create_worker(
             "store": store,
             "drains": drains,
             "start": start,
+            "crew": crew,
             "settle_switched_off": settle_switched_off,
             "reconcile": reconcile_all,
             "stopping": asyncio.Event(),

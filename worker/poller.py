@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from worker import shapes, telemetry
+from worker.crew import Crew
 from worker.drain import Claimed, Drain
 from worker.errors import NotFoundError, UnavailableError
 from worker.learner import Learner
@@ -34,6 +35,7 @@ class Poller:
         clients: the accounts' provider clients, by name.
         start: starts the drain of a lane.
         learner: says what to expect of generations; by default one that starts from nothing.
+        crew: the drains at work in this process.
     """
 
     def __init__(
@@ -43,17 +45,22 @@ class Poller:
         clients: Mapping[str, ProviderClient],
         start: Start,
         learner: Learner | None = None,
+        *,
+        crew: Crew | None = None,
     ) -> None:
         self._store = store
         self._accounts = accounts
         self._clients = clients
         self._start = start
         self._learner = learner or Learner(store, {})
+        self._crew = crew or Crew()
         self._looking = Looking(store, accounts, clients, self._learner, start)
         self._pages = Pages(store, accounts, clients, self._looking)
 
-    async def drain(self, account: str, lane: str, stopping: asyncio.Event) -> None:
-        """Handle the looks due in an account's lane.
+    async def drain(
+        self, account: str, lane: str, stopping: asyncio.Event, *, assists: bool = False
+    ) -> None:
+        """Handle the looks due in an account's lane, by itself or to assist another.
 
         An account that this deployment no longer configures keeps its trackers, unlooked at, until
         their deadlines.
@@ -62,7 +69,7 @@ class Poller:
             telemetry.unknown_account(account)
             await self._drain_unknown(account, lane)
             return
-        claim = partial(self._claim, account)
+        claim = partial(self._claim, account, assists)
         drain = Drain(
             self._store,
             lane,
@@ -70,6 +77,8 @@ class Poller:
             hands=LOOKS_AT_ONCE,
             stopping=stopping,
             start=self._start,
+            crew=self._crew,
+            assists=assists,
         )
         await drain.run()
 
@@ -83,10 +92,12 @@ class Poller:
         if ends:
             await self._start(lane)  # there may be more
 
-    async def _claim(self, account: str, room: int) -> Claimed:
+    async def _claim(self, account: str, assists: bool, room: int) -> Claimed:  # noqa: FBT001 - bound by `drain`
         rate = self._accounts[account].polls_per_second
         page = await self._pages.rows(account)
-        claimed = await self._store.trackers.claim(account, limit=room, rate=rate, page=page)
+        claimed = await self._store.trackers.claim(
+            account, limit=room, rate=rate, page=page, assists=assists
+        )
         now, looks = (claimed.health, claimed.clock), claimed.looks
         work: list[Callable[[], Awaitable[None]]]
         if page and len(looks) > 1:

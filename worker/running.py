@@ -223,6 +223,7 @@ async def _work(deployment: Deployment, stop: asyncio.Event) -> None:
     while not stop.is_set():
         worker, began = deployment.worker(), time.monotonic()
         log.info("working", accounts=sorted(deployment.settings.accounts))
+        watching = asyncio.create_task(deployment.crew.watch(deployment.start.ask_for_help))
         try:
             failure = await _run_worker(worker, stop)
             if failure is not None:
@@ -233,7 +234,8 @@ async def _work(deployment: Deployment, stop: asyncio.Event) -> None:
                     await asyncio.wait_for(stop.wait(), pause_s)
                 pause_s = min(2 * pause_s, RESTART_CAP_S)
         finally:
-            await _cancel(*worker.tasks.values())  # what was in hand has had the pause to end
+            # What was in hand has had the pause to end.
+            await _cancel(watching, *worker.tasks.values())
 
 
 async def _run_worker(worker: Worker, stop: asyncio.Event) -> BaseException | None:

@@ -14,6 +14,7 @@ from worker import signing, telemetry
 from worker.accounts import configured, prior_of
 from worker.config import Settings
 from worker.courier import Courier
+from worker.crew import Crew
 from worker.deliveries import Deliveries
 from worker.egress import Egress
 from worker.endpoints import Endpoints
@@ -50,16 +51,17 @@ class Deployment:
     poller: Poller
     courier: Courier
     start: Starter
+    crew: Crew
     redis: ArqRedis
     secret: str
 
-    async def drain(self, lane: str, stopping: asyncio.Event) -> None:
-        """Run the drain of a lane."""
+    async def drain(self, lane: str, stopping: asyncio.Event, *, assists: bool = False) -> None:
+        """Run the drain of a lane, or one that assists it."""
         kind, _, name = lane.partition(":")
         if kind == "poll":
-            await self.poller.drain(name, lane, stopping)
+            await self.poller.drain(name, lane, stopping, assists=assists)
         else:
-            await self.courier.drain(lane, stopping)
+            await self.courier.drain(lane, stopping, assists=assists)
 
     def worker(self) -> Worker:
         """Make an arq worker for this process."""
@@ -69,6 +71,7 @@ class Deployment:
             self.drain,
             self.start,
             self.courier.settle_switched_off,
+            crew=self.crew,
             reconcile_all=self.reconciling.round,
             prefix=self.settings.prefix,
         )
@@ -133,7 +136,8 @@ def _put_together(edges: _Edges) -> Deployment:
     start = Starter(edges.redis, store, settings.prefix)
     deadlines = {name: each.deadline_s for name, each in edges.providers.items()}
     learner = Learner(store, {name: prior_of(each) for name, each in edges.providers.items()})
-    poller = Poller(store, accounts, clients, start, learner)
+    crew = Crew()
+    poller = Poller(store, accounts, clients, start, learner, crew=crew)
     service = _service(edges, deadlines, poller, start)
     return Deployment(
         settings=settings,
@@ -147,8 +151,9 @@ def _put_together(edges: _Edges) -> Deployment:
         submitting=_submitting(edges, service, start),
         reconciling=Reconciling(store, accounts=accounts, clients=clients, start=start),
         poller=poller,
-        courier=_courier(edges, poller, start),
+        courier=_courier(edges, poller, start, crew),
         start=start,
+        crew=crew,
         redis=edges.redis,
         secret=edges.secret,
     )
@@ -176,7 +181,7 @@ def _submitting(edges: _Edges, service: Service, start: Starter) -> Submitting:
     )
 
 
-def _courier(edges: _Edges, poller: Poller, start: Starter) -> Courier:
+def _courier(edges: _Edges, poller: Poller, start: Starter, crew: Crew) -> Courier:
     return Courier(
         edges.store,
         edges.egress,
@@ -184,6 +189,7 @@ def _courier(edges: _Edges, poller: Poller, start: Starter) -> Courier:
         schedule=edges.settings.retry_schedule,
         refresh=poller.refreshed,
         start=start,
+        crew=crew,
     )
 
 

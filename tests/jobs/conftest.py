@@ -15,6 +15,7 @@ from arq.connections import ArqRedis
 from redis.asyncio import ConnectionPool
 
 from worker import jobs, running
+from worker.crew import Crew
 from worker.embedded import EmbeddedRedis
 from worker.jobs import Starter, Worker, create_worker, queue_name
 from worker.model import Terms
@@ -35,8 +36,11 @@ class Drains:
 
     start: Callable[[str], Awaitable[None]] | None = None
 
-    async def __call__(self, lane: str, stopping: asyncio.Event) -> None:
+    assisted: Counter[str] = field(default_factory=Counter)
+
+    async def __call__(self, lane: str, stopping: asyncio.Event, *, assists: bool = False) -> None:
         self.count[lane] += 1
+        self.assisted[lane] += assists
         async with self.began:
             self.began.notify_all()
         if self.does and await self.does(lane) and self.start:
@@ -60,12 +64,13 @@ class Fleet:
         self.start = self.drains.start = Starter(self.redis, self.store, self.prefix)
         self.swept = 0
 
-    def worker(self) -> Worker:
+    def worker(self, crew: Crew | None = None) -> Worker:
         async def settle_switched_off() -> None:
             self.swept += 1
 
         return create_worker(
             *(self.redis, self.store, self.drains, self.start, settle_switched_off),
+            crew=crew or Crew(),
             reconcile_all=settle_switched_off,
             prefix=self.prefix,
         )
@@ -78,12 +83,12 @@ class Fleet:
 
     async def queued(self) -> list[str]:
         names = await self.redis.zrange(queue_name(self.prefix), 0, -1)
-        return [name.decode() for name in names if b":drain:" in name]
+        return [name.decode() for name in names if b":drain:" in name or b":assist:" in name]
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[Worker]:
+    async def working(self, crew: Crew | None = None) -> AsyncIterator[Worker]:
         """Run a worker; it listens when the block begins."""
-        worker = self.worker()
+        worker = self.worker(crew)
         tasks = [
             asyncio.create_task(self.store.bell.listen()),
             asyncio.create_task(worker.async_run()),

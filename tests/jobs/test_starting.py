@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
+from arq.connections import ArqRedis
+
 from worker import jobs
-from worker.jobs import LANES_A_JOB
+from worker.crew import Crew
+from worker.jobs import LANES_A_JOB, Starter
 from worker.model import Terms
 
 from .conftest import JOB, LANE, Fleet, eventually, nothing_queued
@@ -142,3 +146,45 @@ async def test_hundreds_of_lanes_that_are_found_waiting_are_a_few_jobs(fleet: Fl
     async with fleet.working():
         for name in names:
             await fleet.drains.ran(f"poll:{name}")
+
+
+# --- helping --------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Busy:
+    """A drain at work."""
+
+    lane: str
+    in_hand: int = 1
+    is_full: bool = True
+
+
+async def test_help_comes_from_a_worker_that_does_not_drain_the_lane(fleet: Fleet) -> None:
+    async with fleet.working():
+        await fleet.start.ask_for_help(LANE)
+        await fleet.drains.ran()
+
+    assert fleet.drains.assisted == {LANE: 1}
+
+
+async def test_a_worker_that_drains_the_lane_already_is_no_help(fleet: Fleet) -> None:
+    busy = Crew()
+    with busy.at_work(Busy(LANE)):
+        async with fleet.working(crew=busy):
+            await fleet.start.ask_for_help(LANE)
+            await eventually(nothing_queued(fleet))
+
+    assert fleet.drains.count == {}
+
+
+async def test_who_asks_again_before_help_has_come_asks_once(fleet: Fleet) -> None:
+    for _ in range(3):
+        await fleet.start.ask_for_help(LANE)
+
+    assert len(await fleet.queued()) == 1
+
+
+async def test_who_cannot_ask_since_redis_is_away_goes_on(fleet: Fleet) -> None:
+    away = ArqRedis(host="127.0.0.1", port=1)
+    await Starter(away, fleet.store, "test").ask_for_help(LANE)

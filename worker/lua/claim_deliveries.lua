@@ -1,6 +1,7 @@
 -- Claim the deliveries that are due in one receiver's lane, as far as the receiver's health and the
 -- concurrency of each queue allow, over all workers. A queue that is full holds up no other.
--- ARGV: now, lane, limit, lease_ms, alive_ms, retention_ms, concurrency of the bare callback URLs
+-- ARGV: now, lane, limit, lease_ms, alive_ms, retention_ms, concurrency of the bare callback URLs,
+--   1 if the marker is another drain's
 -- Returns {now, wake_at (-1 = nothing ahead), health, endpoints, rows}; health as `health_of` has
 --   it; endpoints = name, HGETALL, name, …; row = {id, fence, event body, HGETALL of the delivery}
 local now, lane, limit = clock(), ARGV[2], tonumber(ARGV[3])
@@ -91,5 +92,7 @@ local wake_at = index_lane(lane)
 if limit > 0 and #rows == 0 and wake_at and wake_at <= now then
   wake_at = now + 1 -- all that was seen is full, or was given up; there is more
 end
-beat(lane, alive_ms, wake_at and (wake_at > now and wake_at or 0) or leased_until)
+if ARGV[8] == '0' then
+  beat(lane, alive_ms, wake_at and (wake_at > now and wake_at or 0) or leased_until)
+end
 return {now, wake_at or -1, health, endpoints, rows}

@@ -127,15 +127,18 @@ class Deliveries:
         rows = [(seq, member) for members in found for member, seq in members]
         return sorted(rows, reverse=True)[:limit]
 
-    async def claim(self, lane: str, *, limit: int, now: int | None = None) -> ClaimedDeliveries:
+    async def claim(
+        self, lane: str, *, limit: int, assists: bool = False, now: int | None = None
+    ) -> ClaimedDeliveries:
         """Claim up to `limit` of the deliveries due in a receiver's lane.
 
         Fewer, if the receiver is held or its endpoints have as much under way as they allow. What
-        is owed to an endpoint that is off or gone ends here.
+        is owed to an endpoint that is off or gone ends here. If it `assists`, the lane's own drain,
+        of which its marker tells, is another.
         """
         args = (
             *(lane, limit, self._scripts.lease_ms, ms(ALIVE_S), self._scripts.retention_ms),
-            BARE_CONCURRENCY,
+            *(BARE_CONCURRENCY, int(assists)),
         )
         answer = await self._scripts.run("claim_deliveries", *args, now=now)
         at, wake_at, health, found, rows = answer

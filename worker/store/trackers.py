@@ -160,6 +160,7 @@ class Trackers:
         limit: int,
         rate: float,
         page: int = 0,
+        assists: bool = False,
         now: int | None = None,
     ) -> ClaimedLooks:
         """Claim up to `limit` of the looks due in an account's lane, within health and budget.
@@ -169,9 +170,11 @@ class Trackers:
             limit: how many requests may be made.
             rate: the account's budget in requests per second.
             page: if above 0, one request is to do for as many looks as are due, up to so many.
+            assists: whether the lane's own drain, of which its marker tells, is another.
             now: stands in for Redis's clock.
         """
-        args = (account, limit, self._scripts.lease_ms, rate, ms(ALIVE_S), page)
+        alive_ms = 0 if assists else ms(ALIVE_S)
+        args = (account, limit, self._scripts.lease_ms, rate, alive_ms, page)
         at, wake_at, health, blind, looks, due, learned, unlearned = await self._scripts.run(
             "claim_looks", *args, now=now
         )
