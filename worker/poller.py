@@ -69,7 +69,7 @@ class Poller:
             telemetry.unknown_account(account)
             await self._drain_unknown(account, lane)
             return
-        claim = partial(self._claim, account, assists)
+        claim = partial(self._claim, account, assists=assists)
         drain = Drain(
             self._store,
             lane,
@@ -92,7 +92,7 @@ class Poller:
         if ends:
             await self._start(lane)  # there may be more
 
-    async def _claim(self, account: str, assists: bool, room: int) -> Claimed:  # noqa: FBT001 - bound by `drain`
+    async def _claim(self, account: str, room: int, *, assists: bool = False) -> Claimed:
         rate = self._accounts[account].polls_per_second
         page = await self._pages.rows(account)
         claimed = await self._store.trackers.claim(
