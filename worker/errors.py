@@ -11,6 +11,7 @@
     ├── RefusedError           the provider has made nothing, and says why
     ├── UnansweredError        nobody knows yet what came of it; says where to ask
     └── ConfigurationError     the deployment cannot start like this; says what to set
+        └── RedisAwayError         its Redis does not answer; it may be about to start
 
 Everything a provider or a receiver answers is a value (`worker.model`), never an exception.
 """
@@ -102,3 +103,7 @@ class UnansweredError(DreamhookError):
 
 class ConfigurationError(DreamhookError):
     """The deployment cannot start with these settings."""
+
+
+class RedisAwayError(ConfigurationError):
+    """The deployment's Redis does not answer, though nothing says that it never will."""

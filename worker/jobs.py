@@ -24,6 +24,7 @@ from arq.cron import cron
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from worker.crew import Crew
+from worker.jobs_outage import Outage
 from worker.store import JOBS, Store, heard
 
 QUEUE = "queue"
@@ -166,7 +167,8 @@ async def assist(ctx: Mapping[str, Any], lane: str) -> None:
 
 async def _drain(ctx: Mapping[str, Any], lane: str, *, assists: bool = False) -> None:
     try:
-        await ctx["drains"](lane, ctx["stopping"], assists=assists)
+        with ctx["outage"].borne():
+            await ctx["drains"](lane, ctx["stopping"], assists=assists)
     except Exception:
         # What it had claimed falls due again, and a lane that was not started is staged.
         log.exception("drain failed", lane=lane)
@@ -174,19 +176,22 @@ async def _drain(ctx: Mapping[str, Any], lane: str, *, assists: bool = False) ->
 
 async def stage(ctx: Mapping[str, Any]) -> None:
     """Start the drain of every lane that has work due before the next stage, and none."""
-    lanes = await ctx["store"].lanes.stage(ahead_s=STAGE_EVERY_S)
-    await asyncio.gather(*map(ctx["start"], lanes))
+    with ctx["outage"].borne():
+        lanes = await ctx["store"].lanes.stage(ahead_s=STAGE_EVERY_S)
+        await asyncio.gather(*map(ctx["start"], lanes))
 
 
 async def sweep(ctx: Mapping[str, Any]) -> None:
     """Take out of the lists what is no longer kept, and finish what somebody died over."""
-    await ctx["store"].lanes.sweep()
-    await ctx["settle_switched_off"]()
+    with ctx["outage"].borne():
+        await ctx["store"].lanes.sweep()
+        await ctx["settle_switched_off"]()
 
 
 async def reconcile(ctx: Mapping[str, Any]) -> None:
     """Look for generations whose create call was not answered."""
-    await ctx["reconcile"]()
+    with ctx["outage"].borne():
+        await ctx["reconcile"]()
 
 
 async def _reconcile(ctx: Mapping[str, Any]) -> None:
@@ -215,6 +220,7 @@ class Worker(arq.Worker):
         with self.ctx["store"].bell.expect(JOBS) as bell:
             async with self._step:
                 await super()._poll_iteration()
+            self.ctx["outage"].over()
             await heard(bell, IDLE_POLL_S)
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
@@ -298,8 +304,12 @@ def create_worker(
     crew: Crew,
     reconcile_all: Callable[[], Awaitable[None]],
     prefix: str,
+    outage: Outage,
 ) -> Worker:
-    """Make the arq worker of this process; run it with `work`."""
+    """Make the arq worker of this process; run it with `work`.
+
+    `outage` is what the process knows of its Redis, over all the workers that it makes.
+    """
     worker = Worker(
         functions=[arq.func(drain, max_tries=1_000_000), assist],
         cron_jobs=[
@@ -318,6 +328,7 @@ def create_worker(
             "settle_switched_off": settle_switched_off,
             "reconcile": reconcile_all,
             "stopping": asyncio.Event(),
+            "outage": outage,
         },
         handle_signals=False,
         max_jobs=MAX_DRAINS,

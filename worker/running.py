@@ -26,9 +26,10 @@ from worker.api import create_app
 from worker.api.cells import Cell, Cells
 from worker.api.gate import Gate
 from worker.config import Settings
-from worker.errors import UnavailableError
+from worker.errors import RedisAwayError, UnavailableError
 from worker.hosting import Server, listen_on, url_of
 from worker.jobs import Worker
+from worker.jobs_outage import Outage, is_away
 from worker.mcp_server import is_installed
 from worker.merging import MergedStream
 from worker.stream import EventStream
@@ -37,6 +38,11 @@ from worker.wiring import Deployment, opened, opened_cells
 RESTART_S = 1.0
 RESTART_CAP_S = 30.0
 """A worker that fails (Redis went away) starts again after so long, doubling up to the cap."""
+
+REDIS_PATIENCE_S = 30.0
+REDIS_PAUSE_S = 0.25
+REDIS_PAUSE_CAP_S = 2.0
+"""A process that starts before its Redis looks for it so long, with pauses that double."""
 
 CANCEL_AGAIN_S = 1.0
 
@@ -108,7 +114,10 @@ async def run(
         if settings.is_divided and not worker:
             cells = await stack.enter_async_context(opened_cells(settings))
         else:
-            cells = {WHOLE: await stack.enter_async_context(opened(settings))}
+            whole = await _opened_in_time(stack, settings, stop)
+            if whole is None:
+                return
+            cells = {WHOLE: whole}
         if not settings.accounts:
             log.warning("no account", remedy=_NO_ACCOUNT)
         for name, deployment in cells.items():
@@ -145,6 +154,25 @@ async def _told_to_stop() -> AsyncIterator[asyncio.Event]:
     finally:
         for each in signals:
             loop.remove_signal_handler(each)
+
+
+async def _opened_in_time(
+    stack: AsyncExitStack, settings: Settings, stop: asyncio.Event
+) -> Deployment | None:
+    """Open it; if its Redis is not there, wait for it for a while. None: told to stop first."""
+    until, pause_s = time.monotonic() + REDIS_PATIENCE_S, REDIS_PAUSE_S
+    while not stop.is_set():
+        try:
+            return await stack.enter_async_context(opened(settings))
+        except RedisAwayError as error:
+            if time.monotonic() + pause_s >= until:
+                raise
+            if pause_s == REDIS_PAUSE_S:
+                log.warning("waiting for redis", error=str(error), for_s=REDIS_PATIENCE_S)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause_s)
+        pause_s = min(2 * pause_s, REDIS_PAUSE_CAP_S)
+    return None
 
 
 async def _tell_risks(deployment: Deployment, name: str) -> None:
@@ -219,17 +247,20 @@ def _agents(app: FastAPI, api: ASGIApp) -> AbstractAsyncContextManager[None]:
 
 async def _work(deployment: Deployment, stop: asyncio.Event) -> None:
     """Run a worker, and another one whenever it has failed, until told to stop."""
-    pause_s = RESTART_S
+    pause_s, outage = RESTART_S, Outage()
+    log.info("working", accounts=sorted(deployment.settings.accounts))
     while not stop.is_set():
-        worker, began = deployment.worker(), time.monotonic()
-        log.info("working", accounts=sorted(deployment.settings.accounts))
+        worker, began = deployment.worker(outage), time.monotonic()
         watching = asyncio.create_task(deployment.crew.watch(deployment.start.ask_for_help))
         try:
             failure = await _run_worker(worker, stop)
             if failure is not None:
                 if time.monotonic() - began > RESTART_CAP_S:
                     pause_s = RESTART_S
-                log.error("worker failed", error=repr(failure), restart_in_s=pause_s)
+                if is_away(failure):
+                    outage.noticed(failure)
+                else:
+                    log.error("worker failed", error=repr(failure), restart_in_s=pause_s)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), pause_s)
                 pause_s = min(2 * pause_s, RESTART_CAP_S)

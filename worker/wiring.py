@@ -20,6 +20,7 @@ from worker.egress import Egress
 from worker.endpoints import Endpoints
 from worker.glances import Glances
 from worker.jobs import Starter, Worker, create_worker
+from worker.jobs_outage import Outage
 from worker.learner import Learner
 from worker.model import Account
 from worker.poller import Poller
@@ -63,8 +64,8 @@ class Deployment:
         else:
             await self.courier.drain(lane, stopping, assists=assists)
 
-    def worker(self) -> Worker:
-        """Make an arq worker for this process."""
+    def worker(self, outage: Outage) -> Worker:
+        """Make an arq worker for this process, which knows `outage` of its Redis."""
         return create_worker(
             self.redis,
             self.store,
@@ -74,6 +75,7 @@ class Deployment:
             crew=self.crew,
             reconcile_all=self.reconciling.round,
             prefix=self.settings.prefix,
+            outage=outage,
         )
 
 

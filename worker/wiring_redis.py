@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from arq.connections import ArqRedis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import parse_url
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
+from redis.exceptions import ConnectionError as NotConnectedError
+from redis.exceptions import TimeoutError as NotAnsweredError
 
 from worker.config import Settings
 from worker.config_redis import TLS_FILES, RedisPlace, credentials_of_sentinels, redis_place
 from worker.embedded import EmbeddedRedis
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, RedisAwayError
 from worker.jobs import deserialize, serialize
 from worker.store import Store
 
@@ -73,7 +76,8 @@ async def connected(settings: Settings, *, may_be_away: bool = False) -> AsyncIt
         may_be_away: whether it will do if it does not answer yet.
 
     Raises:
-        ConfigurationError: it does not answer, or cannot be relied on; says what to change.
+        RedisAwayError: it does not answer.
+        ConfigurationError: it refuses, or cannot be relied on; says what to change.
     """
     if settings.is_divided:
         raise ConfigurationError(
@@ -149,9 +153,25 @@ async def _check(redis: ArqRedis, settings: Settings, *, may_be_away: bool) -> N
         if may_be_away:
             return
         where = "the embedded Redis" if settings.redis_url is None else "DREAMHOOK_REDIS_URL"
-        raise ConfigurationError(
+        kind = RedisAwayError if _may_come(error) else ConfigurationError
+        raise kind(
             f"Redis does not answer ({type(error).__name__}: {error}). Check {where}."
         ) from error
+
+
+def _may_come(error: BaseException) -> bool:
+    """Say whether to wait is worth while: not if it has refused us, or we its certificate."""
+    if not isinstance(error, NotConnectedError | NotAnsweredError | OSError):
+        return False
+    refused = (AuthenticationError, AuthorizationError, ssl.SSLError)
+    return not any(isinstance(each, refused) for each in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 async def ended(task: asyncio.Task[None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import time
 from contextlib import ExitStack
@@ -113,19 +114,23 @@ def test_a_setting_that_cannot_be_used_is_one_clear_line(
     assert remedy in it.err
 
 
-@pytest.mark.parametrize(
-    ("settings", "remedy"),
-    [
-        ({"DREAMHOOK_REDIS_URL": "redis://127.0.0.1:1"}, "Check DREAMHOOK_REDIS_URL"),
-        ({"DREAMHOOK_DATA": "/dev/null/data"}, "Set DREAMHOOK_DATA"),
-    ],
-)
-def test_up_without_a_redis_is_one_clear_line(
-    environment: dict[str, str], settings: dict[str, str], remedy: str
-) -> None:
-    it = ended(environment | settings, "up")
+def test_up_without_a_place_for_its_redis_is_one_clear_line(environment: dict[str, str]) -> None:
+    it = ended(environment | {"DREAMHOOK_DATA": "/dev/null/data"}, "up")
     assert (it.returncode, it.stdout, len(it.stderr.splitlines())) == (1, "", 1)
-    assert remedy in it.stderr
+    assert "Set DREAMHOOK_DATA" in it.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "serve", "work"])
+def test_what_starts_before_its_redis_waits_says_so_and_can_be_stopped(
+    environment: dict[str, str], command: str
+) -> None:
+    away = {"DREAMHOOK_REDIS_URL": "redis://127.0.0.1:1", "DREAMHOOK_PORT": "0"}
+    with started(environment | away, command) as child:
+        line = heard(child.stderr, r'.*"event":"waiting for redis".*')[0]
+        assert "Check DREAMHOOK_REDIS_URL" in line
+        child.send_signal(signal.SIGTERM)
+        _, rest = child.communicate(timeout=PATIENCE_S)
+    assert (child.returncode, rest) == (0, "")
 
 
 def test_work_on_a_redis_that_evicts_is_one_clear_line(

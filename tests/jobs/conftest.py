@@ -18,6 +18,7 @@ from worker import jobs, running
 from worker.crew import Crew
 from worker.embedded import EmbeddedRedis
 from worker.jobs import Starter, Worker, create_worker, queue_name
+from worker.jobs_outage import Outage
 from worker.model import Terms
 from worker.store import Store
 
@@ -62,7 +63,7 @@ class Fleet:
 
     def __post_init__(self) -> None:
         self.start = self.drains.start = Starter(self.redis, self.store, self.prefix)
-        self.swept = 0
+        self.swept, self.outage = 0, Outage()
 
     def worker(self, crew: Crew | None = None) -> Worker:
         async def settle_switched_off() -> None:
@@ -73,6 +74,7 @@ class Fleet:
             crew=crew or Crew(),
             reconcile_all=settle_switched_off,
             prefix=self.prefix,
+            outage=self.outage,
         )
 
     async def track(self, name: str = "g-1", account: str = "luma") -> None:

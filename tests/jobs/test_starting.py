@@ -125,12 +125,12 @@ async def test_a_drain_that_cannot_be_followed_by_the_next_harms_no_other(
         raise ConnectionError("Redis is away")
 
     fleet.drains.does, fleet.drains.start = hand_over_or_stay, start
-    context = {"drains": fleet.drains, "stopping": asyncio.Event()}
+    context = {"drains": fleet.drains, "stopping": asyncio.Event(), "outage": fleet.outage}
 
     await jobs.drain(context, "lane-1", "lane-2")
 
     assert ended == ["lane-2"]
-    assert [line["lane"] for line in lines] == ["lane-1"]
+    assert [line["event"] for line in lines] == ["redis is away"]
 
 
 async def test_hundreds_of_lanes_that_are_found_waiting_are_a_few_jobs(fleet: Fleet) -> None:

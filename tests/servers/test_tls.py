@@ -13,7 +13,7 @@ import pytest
 from tests.certificates import make_certificate
 from tests.redis_servers import Server, sentinel, server
 from worker.config import Settings
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, RedisAwayError
 from worker.wiring_redis import connected
 
 
@@ -66,8 +66,9 @@ async def test_a_server_is_believed_by_the_certificates_that_are_named(
             assert await pings(f"{url}?ssl_ca_certs={certificate}")
             assert await pings(f"{url}?ssl_ca_certs={certificate}&ssl_check_hostname=true")
             assert await pings(f"{url}?ssl_cert_reqs=none")
-            with pytest.raises(ConfigurationError, match="CERTIFICATE_VERIFY_FAILED"):
+            with pytest.raises(ConfigurationError, match="CERTIFICATE_VERIFY_FAILED") as refused:
                 await pings(url)
+            assert not isinstance(refused.value, RedisAwayError), "it is not waited for"
 
 
 async def test_a_server_that_asks_who_we_are_is_told(certificate: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from tests.redis_servers import Server, eventually, server
 from tests.servers.conftest import Deployment
 from worker.checkup import check_redis
 from worker.config import Settings
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, RedisAwayError
 from worker.wiring_redis import connected
 
 DOCUMENT = Path(__file__).parents[2] / "docs/settings.md"
@@ -135,6 +135,7 @@ async def test_a_wrong_password_is_said_and_not_shown(tmp_path: Path) -> None:
             async with connected(Settings(redis_url=url)):
                 pass
         assert "hunter2" not in str(refused.value)
+        assert not isinstance(refused.value, RedisAwayError), "it is not waited for"
 
 
 async def _heard(deployment: Deployment, names: set[str]) -> bool:
