@@ -57,6 +57,12 @@ def test_a_replica_is_refused_with_the_form_that_names_its_primary() -> None:
         ({"slave0": {**REPLICA, "lag": 60}, "min_slaves_good_slaves": 1}, {}, "nothing for 60 s"),
         ({}, {"skew_s": 12.4}, "12 s ahead of"),
         ({}, {"skew_s": -400.0}, "400 s behind"),
+        ({}, {"skew_s": -7200.0}, "7200 s behind"),
+        (
+            {},
+            {"skew_s": 7200.0},
+            "7200 s ahead of.* over an hour behind.*a worker here starts late",
+        ),
     ],
 )
 def test_each_risk_is_said_by_itself(

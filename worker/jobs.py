@@ -25,6 +25,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from worker.crew import Crew
 from worker.jobs_outage import Outage
+from worker.safety import BEHIND_S
 from worker.store import JOBS, Store, heard
 
 QUEUE = "queue"
@@ -59,7 +60,7 @@ STAND_INS = 3
 
 RECONCILES_HERE = "here:reconcile"
 
-CLOCK_SLACK_S = 3600
+CLOCK_SLACK_S = BEHIND_S
 """Jobs are dated back by this much: arq compares the clocks of two machines to see what is due."""
 
 

@@ -10,6 +10,9 @@ OLDEST = (6, 2)
 """Redis 6.2 has all that the scripts use; what calls itself Valkey is newer."""
 
 SKEW_S = 5.0
+BEHIND_S = 3600.0
+"""So far behind another machine's clock a worker's may be, and still see what is queued there."""
+
 REPLICA_LAG_S = 10
 
 _NO_FILE = (
@@ -35,6 +38,10 @@ _SKEW = (
     "The clock of Redis is {:.0f} s {} that of this machine. Due times, deadlines and the "
     "timestamps of webhooks are by Redis's, and receivers refuse those that are minutes off: "
     "set both clocks by NTP."
+)
+_FAR_BEHIND = (
+    " This machine's is over an hour behind: a worker here starts late, by some seconds, what is"
+    " queued elsewhere."
 )
 
 
@@ -136,8 +143,11 @@ def risks(facts: RedisFacts) -> list[str]:
         _NO_REPLICA: facts.behind_sentinels and not facts.replicas,
         _CUT_OFF: bool(facts.replicas) and not facts.holds_back,
         _BEHIND.format(facts.replica_lag_s): (facts.replica_lag_s or 0) > REPLICA_LAG_S,
-        _SKEW.format(abs(facts.skew_s), "ahead of" if facts.skew_s > 0 else "behind"): (
-            abs(facts.skew_s) > SKEW_S
-        ),
+        _skew_in_words(facts.skew_s): abs(facts.skew_s) > SKEW_S,
     }
     return [risk for risk, holds in found.items() if holds]
+
+
+def _skew_in_words(skew_s: float) -> str:
+    told = _SKEW.format(abs(skew_s), "ahead of" if skew_s > 0 else "behind")
+    return told + _FAR_BEHIND if skew_s > BEHIND_S else told

@@ -52,6 +52,19 @@ async def test_a_job_locked_by_a_killed_worker_heals(fleet: Fleet, hasty: None) 
         assert fleet.drains.count == {LANE: 1}
 
 
+async def test_a_worker_whose_clock_is_hours_behind_stages_for_itself_what_others_have_queued(
+    fleet: Fleet, hasty: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "CLOCK_SLACK_S", -3600)  # as if theirs were two hours ahead of ours
+        await fleet.track()
+    assert await fleet.queued() == [JOB]
+
+    async with fleet.working():
+        await fleet.drains.ran()
+        assert JOB in await fleet.queued()  # still unseen: it was a stand-in that ran
+
+
 async def test_a_new_drain_is_staged_for_work_that_falls_due_later(fleet: Fleet) -> None:
     await fleet.track()
     claimed = await fleet.store.trackers.claim("luma", limit=1, rate=5)
