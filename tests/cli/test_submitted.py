@@ -47,10 +47,23 @@ def test_submissions_are_a_table_that_says_why_one_came_to_nothing(
     ended = run_on_terminal("submissions")
 
     heading, first, second = ended.out.splitlines()
-    assert heading.split() == ["Submission", "State", "Age", "Generation"]
+    assert heading.split() == ["Submission", "State", "Generation"]
     assert first.split() == ["sub_2", "created", "g-1"]
     assert second.split()[:4] == ["sub_1", "refused", "Prompt", "is"]
     assert "\x1b" not in ended.out
+
+
+def test_on_eighty_columns_the_id_of_a_generation_is_not_broken(
+    api: FakeApi, run_on_terminal: Run
+) -> None:
+    made = submission(
+        "sub_5b1f0c8e2d7a4f6390c1e2d3",
+        state="created",
+        begun_at="2026-01-01T00:00:00.000Z",
+        generation_id="7d1f6c1e-5f0c-4f6b-9d53-0f6c1a2b3c4d",
+    )
+    api.answers["GET /v1/generations"] = (200, {"items": [made], "next_cursor": None})
+    assert made["generation_id"] in run_on_terminal("submissions").out
 
 
 def test_a_submission_is_shown_with_what_the_provider_said(

@@ -12,6 +12,8 @@ from worker.cli.session import api, do_to_each, page_of, show_some
 from worker.cli.words import age, state_of
 from worker.model import JsonObject, SubmissionState
 
+WIDE = 90
+
 
 def list_submissions(
     state: SubmissionState | None, account: str | None, limit: int | None, *, json: bool
@@ -29,18 +31,20 @@ def show_submissions(submission_ids: Iterable[str], *, json: bool) -> Exit:
 
 
 def _show_table(submissions: Iterable[JsonObject]) -> None:
-    """Print submissions as a table; why one came to nothing is where its generation would be."""
-    now = datetime.now(UTC)
-    rows = (
-        (
-            each["id"],
-            each["state"],
-            age(each.get("begun_at"), now),
-            each.get("generation_id") or each.get("detail") or "",
-        )
-        for each in submissions
-    )
-    tables.show_table(("Submission", "State", "Age", "Generation"), rows)
+    """Print submissions as a table; why one came to nothing is where its generation would be.
+
+    On 80 columns there is no room for ages beside whole IDs.
+    """
+    now, found = datetime.now(UTC), list(submissions)
+    columns: dict[str, list[object]] = {
+        "Submission": [each["id"] for each in found],
+        "State": [each["state"] for each in found],
+        "Age": [age(each.get("begun_at"), now) for each in found],
+        "Generation": [each.get("generation_id") or each.get("detail") or "" for each in found],
+    }
+    if tables.screen().width < WIDE:
+        del columns["Age"]
+    tables.show_table(list(columns), zip(*columns.values(), strict=True))
 
 
 def _each(submissions: Iterable[JsonObject]) -> None:
