@@ -4,7 +4,7 @@ The provider and the receivers are one process that answers at once: what is mea
 Dreamhook, its Redis and this load, all on the same cores. The provider has no list, so every look
 is a request.
 
-    python -m bench.capacity [--tracked 10000 100000 1000000] [--seconds 15]
+    python -m bench.capacity [--tracked 10000 100000 1000000] [--workers 1 2] [--seconds 15]
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import json
 import sys
 import time
 import uuid
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from itertools import product
 from typing import cast
 
 import httpx
@@ -33,9 +36,22 @@ from worker.wiring import opened
 ACCOUNTS = [f"agents-{n}" for n in range(4)]
 """Looks spread over so many, since each may be asked 1,000 times a second at most."""
 
-REGISTERED_PER_S = 1000
-ENDS_PER_S = 300
 SETTLING_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """So many registrations a second, of generations that the provider serves under a path."""
+
+    what: str
+    path: str
+    rate: int
+
+
+LOADS = [
+    Load("registration to first look, ms", "stays", 1000),
+    Load("end at the provider to webhook, ms", "ends", 300),
+]
 
 
 # --- the provider and the receivers -------------------------------------------------------------
@@ -128,7 +144,7 @@ async def tracked(redis: Redis, pid: int, count: int) -> str:
 # --- delays under load --------------------------------------------------------------------------
 
 
-async def delays(port: int, path: str, rate: int, seconds: float) -> list[float]:
+async def delays(port: int, load: Load, workers: int, seconds: float) -> list[float]:
     """Register so many a second over HTTP; returns ms to the first look, or to the webhook."""
     base_url = f"http://127.0.0.1:{port}"
     account = {"provider": "luma-agents", "api_key": "k", "polls_per_second": 1000}
@@ -138,21 +154,22 @@ async def delays(port: int, path: str, rate: int, seconds: float) -> list[float]
             "DREAMHOOK_REDIS_URL": redis.url,
             "DREAMHOOK_PORT": str(api_port),
             "DREAMHOOK_ACCOUNTS": json.dumps(
-                {name: {**account, "base_url": f"{base_url}/{path}"} for name in ACCOUNTS}
+                {name: {**account, "base_url": f"{base_url}/{load.path}"} for name in ACCOUNTS}
             ),
             "DREAMHOOK_ALLOW_PRIVATE": "127.0.0.0/8",
             "DREAMHOOK_LOG_LEVEL": "warning",
         }
-        hook = f"{base_url}/hook" if path == "ends" else None
-        with (
-            rig.process(*rig.dreamhook("serve"), port=api_port, **env),
-            rig.process(*rig.dreamhook("work"), **env),
-        ):
-            names = await _register(api_port, hook, rate, seconds)
-            if path == "ends":
+        hook = f"{base_url}/hook" if load.path == "ends" else None
+        async with AsyncExitStack() as stack:
+            stack.enter_context(rig.process(*rig.dreamhook("serve"), port=api_port, **env))
+            for _ in range(workers):
+                stack.enter_context(rig.process(*rig.dreamhook("work"), **env))
+            deployment = await stack.enter_async_context(opened(Settings.load(env)))
+            await rig.at_work(deployment.store, workers)
+            names = await _register(api_port, hook, load.rate, seconds)
+            if load.path == "ends":
                 return await _webhooks(base_url, len(names))
-            async with opened(Settings.load(env)) as deployment:
-                return await _first_looks(deployment.store, names)
+            return await _first_looks(deployment.store, names)
 
 
 async def _register(
@@ -206,6 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port", nargs="?", type=int)
     parser.add_argument("--tracked", nargs="*", type=int, default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--workers", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--seconds", type=float, default=15.0)
     asked = parser.parse_args()
     if asked.port:
@@ -214,16 +232,13 @@ def main() -> None:
     telemetry.configure("warning")
     print(f"{rig.machine()}, with Redis, workers and load on them.\n")
     uvloop.run(_tables(asked.tracked))
-    port = rig.free_port()
-    with rig.process("-m", "bench.capacity", str(port), port=port):
-        print("| what | at | p50 | p95 | p99 |\n|---|---|---|---|---|")
-        for what, path, rate in (
-            ("registration to first look, ms", "stays", REGISTERED_PER_S),
-            ("end at the provider to webhook, ms", "ends", ENDS_PER_S),
-        ):
-            found = uvloop.run(delays(port, path, rate, asked.seconds))
-            cells = " | ".join(f"{rig.percentile(found, p / 100):,.0f}" for p in (50, 95, 99))
-            print(f"| {what} | {rate:,}/s | {cells} |", flush=True)
+    print("| what | at | workers | p50 | p95 | p99 |\n|---|---|---|---|---|---|")
+    for load, workers in product(LOADS, asked.workers):
+        port = rig.free_port()
+        with rig.process("-m", "bench.capacity", str(port), port=port):
+            found = uvloop.run(delays(port, load, workers, asked.seconds))
+        cells = " | ".join(f"{rig.percentile(found, p / 100):,.0f}" for p in (50, 95, 99))
+        print(f"| {load.what} | {load.rate:,}/s | {workers} | {cells} |", flush=True)
 
 
 async def _tables(counts: list[int]) -> None:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from worker.embedded import EmbeddedRedis
+from worker.store import Store
 
 TURN_S = 0.02
 
@@ -96,6 +97,13 @@ def _wait_for(port: int, child: subprocess.Popen[bytes]) -> None:
                 return
         time.sleep(0.02)
     raise SystemExit(f"nothing listens on port {port}; the process ended: {child.poll()}")
+
+
+async def at_work(store: Store, workers: int) -> None:
+    """Wait until so many workers work."""
+    async with asyncio.timeout(60):
+        while len(await store.figures.workers(now=await store.now())) < workers:  # noqa: ASYNC110 - other processes set no events
+            await asyncio.sleep(0.1)
 
 
 async def load(port: int, requests: Sequence[bytes], *, connections: int) -> float:

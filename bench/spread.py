@@ -65,17 +65,10 @@ async def measure(port: int, accounts: int, workers: int) -> float:
         work = rig.dreamhook("work")
         pids = [stack.enter_context(rig.process(*work, **env)).pid for _ in range(workers)]
         async with opened(Settings.load(env)) as deployment:
-            await there(deployment.store, workers)
+            await rig.at_work(deployment.store, workers)
             with rig.held_to(SHARE, pids):
                 await track(deployment, names)
                 return await looked(deployment.store, names)
-
-
-async def there(store: Store, workers: int) -> None:
-    """Wait until so many workers work."""
-    async with asyncio.timeout(60):
-        while len(await store.figures.workers(now=await store.now())) < workers:  # noqa: ASYNC110 - other processes set no events
-            await asyncio.sleep(0.1)
 
 
 async def track(deployment: Deployment, names: list[str]) -> None:

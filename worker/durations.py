@@ -13,6 +13,7 @@ import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Self
 
@@ -55,6 +56,10 @@ UNLIKELY = 1e-3
 """Loads less likely than this are left out of the curve."""
 SURPRISE = 1e-3
 """The chance that an end has nothing to do with the load, so that one oddity convinces nobody."""
+
+DRAWN = 128
+"""So many curves are kept, the last ones: a kind is drawn after those it descends from, which have
+mostly not changed since. Of each some 25 KB."""
 
 _LAYOUT = struct.Struct(f"<B{2 * BINS + len(LOADS)}f")
 _VERSION = 1
@@ -171,38 +176,17 @@ class Durations:
 
     def curve(self, prior: Curve) -> Curve:
         """Return what to expect of the next one, under the present load."""
-        shape = self._shape(prior)
-        mixed = [0.0] * (BINS + 1)
-        total = 0.0
-        for bins, chance in zip(LOADS, self.load, strict=True):
-            if chance > UNLIKELY:
-                total += chance
-                stretched = shape.stretched(bins)
-                mixed = [m + chance * s for m, s in zip(mixed, stretched, strict=True)]
-        return Curve.through([m / total for m in mixed])
+        return _curve(self, prior)
 
     def observe(self, seen: Iterable[Sequence[Lifetime]], prior: Curve) -> Durations:
         """Return what is known after these durations, in this order.
 
         Each is one lifetime, or several guesses at it that were equally likely beforehand.
         """
-        shape, known = self._shape(prior), self
+        shape, known = _shape(self, prior), self
         for guesses in seen:
             known = known._after(guesses, shape)
         return known
-
-    def _shape(self, prior: Curve) -> Curve:
-        """Draw the curve at load 1: in each bin, as many of those that reach it end in it."""
-        s, alive = 1.0, [1.0]
-        bins = zip(_smooth(self.ended), _smooth(self.reached), pairwise(prior.alive), strict=True)
-        for ended, reached, (before, after) in bins:
-            gone = ended + PRIOR_WEIGHT * (before - after)
-            s *= max(0.0, 1 - gone / (reached + PRIOR_WEIGHT * before))
-            alive.append(s)
-        all_three = zip(alive, prior.alive, ANYTHING.alive, strict=True)
-        return Curve.through(
-            [max(s + PRIOR_SHARE * (p - s), LEAST_SHARE * a) for s, p, a in all_three]
-        )
 
     def _after(self, guesses: Sequence[Lifetime], shape: Curve) -> Durations:
         load = _load_after(self.load, guesses, shape)
@@ -229,6 +213,32 @@ class Durations:
         ended, reached, load = numbers[:BINS], numbers[BINS : 2 * BINS], numbers[2 * BINS :]
         counts = all(0 <= number < math.inf for number in numbers)
         return cls(ended, reached, load) if counts and abs(sum(load) - 1) < UNLIKELY else cls()
+
+
+@lru_cache(maxsize=DRAWN)
+def _curve(known: Durations, prior: Curve) -> Curve:
+    shape = _shape(known, prior)
+    mixed = [0.0] * (BINS + 1)
+    total = 0.0
+    for bins, chance in zip(LOADS, known.load, strict=True):
+        if chance > UNLIKELY:
+            total += chance
+            stretched = shape.stretched(bins)
+            mixed = [m + chance * s for m, s in zip(mixed, stretched, strict=True)]
+    return Curve.through([m / total for m in mixed])
+
+
+@lru_cache(maxsize=DRAWN)
+def _shape(known: Durations, prior: Curve) -> Curve:
+    """Draw the curve at load 1: in each bin, as many of those that reach it end in it."""
+    s, alive = 1.0, [1.0]
+    bins = zip(_smooth(known.ended), _smooth(known.reached), pairwise(prior.alive), strict=True)
+    for ended, reached, (before, after) in bins:
+        gone = ended + PRIOR_WEIGHT * (before - after)
+        s *= max(0.0, 1 - gone / (reached + PRIOR_WEIGHT * before))
+        alive.append(s)
+    all_three = zip(alive, prior.alive, ANYTHING.alive, strict=True)
+    return Curve.through([max(s + PRIOR_SHARE * (p - s), LEAST_SHARE * a) for s, p, a in all_three])
 
 
 def _load_after(
