@@ -1,14 +1,19 @@
 """Redis memory for each tracker, all its keys counted: registered, looked at, and over.
 
-python -m bench.memory
+Of a whole life also what else it costs Redis: bytes on its network and in its append-only file, and
+processor time, a few lives at once: the more commands come together, the less each takes.
+
+    python -m bench.memory [--lives]      with --lives whole lives alone, in seconds
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import uuid
 from dataclasses import replace
+from typing import NamedTuple
 
 from redis.asyncio import Redis
 
@@ -19,8 +24,9 @@ from worker.store import ClaimedTracker, Store
 
 TRACKERS = 100_000
 LOOKS = 3
-LIVES = 300
-LOOKS_A_LIFE = 20
+LIVES = 2000
+AT_ONCE = 8
+LOOKS_A_LIFE = (2, 20)
 """A finished life has so many looks, an event, and a delivery that was taken at once."""
 
 URL = "https://hooks.example.com/dreamhook/generations?tenant=4711&order=12"
@@ -45,19 +51,39 @@ GENERATION = {
 }
 
 
+class Cost(NamedTuple):
+    """What Redis has used, in bytes and microseconds."""
+
+    memory: float
+    received: float
+    sent: float
+    written: float
+    cpu_us: float
+
+
 def main() -> None:
     """Measure and print."""
+    arguments = argparse.ArgumentParser(prog="python -m bench.memory")
+    arguments.add_argument("--lives", action="store_true", help="whole lives alone")
+    if not arguments.parse_args().lives:
+        _print_trackers()
+    print(f"{LIVES} lives, of Redis for each")
+    print("  looks  memory  received   sent  append-only file  CPU us")
+    for looks in LOOKS_A_LIFE:
+        with rig.redis() as server:
+            cost = asyncio.run(_measure_lives(server.url, looks))
+        print("  {:5} {:7,.0f} {:9,.0f} {:6,.0f} {:17,.0f} {:7,.0f}".format(looks, *cost))
+
+
+def _print_trackers() -> None:
     with rig.redis() as server:
         registered, looked = asyncio.run(_measure(server.url))
-    with rig.redis() as server:
-        over = asyncio.run(_measure_lives(server.url))
     print(f"{TRACKERS:,} trackers, bytes of Redis memory for each (goal: 1,536)")
     print(f"  registered                {registered:7,.0f}")
     print(
         f"  after {LOOKS} looks             {looked:7,.0f}  ({len(json.dumps(GENERATION))} of them"
         " are the provider's object)"
     )
-    print(f"  over, {LOOKS_A_LIFE} looks, delivered {over:7,.0f}")
 
 
 async def _measure(url: str) -> tuple[float, float]:
@@ -77,25 +103,40 @@ async def _measure(url: str) -> tuple[float, float]:
     return registered / TRACKERS, looked / TRACKERS
 
 
-async def _measure_lives(url: str) -> float:
+async def _measure_lives(url: str, looks: int) -> Cost:
     """Track, look, end and deliver, each in the process's own words."""
     redis = Redis.from_url(url)
     store = Store(redis, prefix="dreamhook", retention_s=604800)
     names = [str(uuid.uuid4()) for _ in range(LIVES)]
-    await _live(store, str(uuid.uuid4()))  # what is there once is there before
-    before = await _used(redis)
-    for name in names:
-        await _live(store, name)
-    used = await _used(redis) - before
+    await _live(store, str(uuid.uuid4()), looks)  # what is there once is there before
+    before = await _cost(redis)
+    await asyncio.gather(*(_lives(store, names[n::AT_ONCE], looks) for n in range(AT_ONCE)))
+    after = await _cost(redis)
     await redis.aclose()
-    return used / LIVES
+    return Cost(*((now - then) / LIVES for now, then in zip(after, before, strict=True)))
 
 
-async def _live(store: Store, name: str) -> None:
+async def _lives(store: Store, names: list[str], looks: int) -> None:
+    for name in names:
+        await _live(store, name, looks)
+
+
+async def _cost(redis: Redis) -> Cost:
+    told = await redis.info()
+    return Cost(
+        memory=told["used_memory"],
+        received=told["total_net_input_bytes"],
+        sent=told["total_net_output_bytes"],
+        written=told["aof_current_size"],
+        cpu_us=1e6 * (told["used_cpu_user"] + told["used_cpu_sys"]),
+    )
+
+
+async def _live(store: Store, name: str, looks: int) -> None:
     terms = Terms(callback_url=URL, deadline_s=86400, metadata={"order": 4711})
     await store.trackers.track("luma", "luma", [(name, terms)])
-    for look in range(1, LOOKS_A_LIFE + 1):
-        await _look_at(store, name, over=look == LOOKS_A_LIFE)
+    for look in range(1, looks + 1):
+        await _look_at(store, name, over=look == looks)
     claimed = await store.deliveries.claim(f"post:{addresses.origin(URL)}", limit=1)
     for each in claimed.deliveries:
         at = claimed.clock.now()

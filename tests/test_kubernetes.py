@@ -13,7 +13,7 @@ import yaml
 
 from tests.test_deploy import SAMPLES
 from worker.config import Settings
-from worker.jobs import GRACE_S
+from worker.jobs import GRACE_S, STEP_S
 
 FOLDER = Path(__file__).parent.parent / "deploy/kubernetes"
 FILES = {path.name: [*yaml.safe_load_all(path.read_text())] for path in FOLDER.glob("*.yaml")}
@@ -75,7 +75,7 @@ def test_no_service_of_the_namespace_can_set_a_setting(deployment: dict[str, Any
 
 def test_a_worker_that_is_stopped_has_the_time_that_it_takes() -> None:
     spec = pod(OBJECTS["Deployment workers"])
-    assert spec["terminationGracePeriodSeconds"] > GRACE_S
+    assert spec["terminationGracePeriodSeconds"] > GRACE_S + STEP_S
 
 
 @deployments
