@@ -15,6 +15,7 @@ from worker.delivery_policy import (
     RETRY_SCHEDULE,
     delivery_verdict,
     failing,
+    held_for_ms,
     receiver_health,
     switched_off,
 )
@@ -301,3 +302,20 @@ def test_failures_long_ago_and_one_now_are_no_five_days_of_failure(many: int, pa
 def test_one_success_begins_anew(pauses: list[int]) -> None:
     life = [(pause, True) for pause in pauses]
     assert off_after([*life, (1, False), (1, True), (DAY, True), (DAY, True)]) is None
+
+
+# --- how long a hold kept something waiting -------------------------------------------------------
+
+
+@given(due=st.integers(0, 10**6), since=st.integers(0, 10**6), lasted=st.integers(0, 10**6))
+def test_a_hold_keeps_waiting_from_when_it_began_and_it_was_due_until_its_end(
+    due: int, since: int, lasted: int
+) -> None:
+    held_ms = held_for_ms(due, (since, since + lasted))
+    kept = range(max(due, since), since + lasted)
+    assert held_ms == (len(kept) or None)
+
+
+def test_without_a_hold_nothing_is_kept_waiting() -> None:
+    assert held_for_ms(1, None) is None
+    assert held_for_ms(None, (0, 5)) is None

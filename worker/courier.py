@@ -141,14 +141,16 @@ class Courier:
         now = clock.now()
         verdict = self._verdict(delivery, reply, now)
         made = Made(
-            attempt=_attempt_made(at, reply),
+            attempt=_attempt_made(at, reply, claimed.held_ms),
             after=settled(delivery, verdict, now=now),
             health=delivery_policy.receiver_health(health, reply, now=now, jitter=random.random()),
             failing=delivery_policy.failing(endpoint, now=now),
             off=delivery_policy.switched_off(endpoint, reply, now=now),
         )
         told = await self._settle(made, endpoint, health, clock)
-        telemetry.attempted(delivery=made.after, reply=reply, verdict=verdict)
+        telemetry.attempted(
+            delivery=made.after, reply=reply, verdict=verdict, held_ms=claimed.held_ms
+        )
         if told and bool(made.health.held_until) != bool(health.held_until):
             telemetry.held(made.health, url=endpoint.url)  # once, not for each probe that fails
         return reply
@@ -224,7 +226,7 @@ def _signing_secrets(endpoint: Endpoint, default: str, now: int) -> list[str]:
     return live or [default]
 
 
-def _attempt_made(at: int, reply: Reply) -> Attempt:
+def _attempt_made(at: int, reply: Reply, held_ms: int | None) -> Attempt:
     match reply:
         case Replied():
             return Attempt(
@@ -232,9 +234,10 @@ def _attempt_made(at: int, reply: Reply) -> Attempt:
                 duration_ms=reply.duration_ms,
                 status=reply.status,
                 response=reply.response,
+                held_ms=held_ms,
             )
         case Unanswered():
-            return Attempt(at=at, duration_ms=reply.duration_ms, error=reply.error)
+            return Attempt(at=at, duration_ms=reply.duration_ms, error=reply.error, held_ms=held_ms)
         case _ as never:
             assert_never(never)
 
@@ -246,5 +249,6 @@ def _entry_details(after: Delivery, attempt: Attempt) -> dict[str, object]:
         "status": attempt.status,
         "error": attempt.error,
         "duration_ms": attempt.duration_ms,
+        "held_ms": attempt.held_ms,
         "delivery_state": after.state,
     }

@@ -112,6 +112,19 @@ def receiver_health(health: Health, reply: Reply, *, now: int, jitter: float) ->
     )
 
 
+def held_for_ms(due: int | None, hold: tuple[int, int] | None) -> int | None:
+    """Tell for how long a hold has kept a delivery waiting that would have been tried when due.
+
+    Args:
+        due: when it was, in ms; None: nobody knows.
+        hold: from when to when its origin was held last, if it ever was.
+    """
+    if due is None or hold is None:
+        return None
+    since, until = hold
+    return max(0, until - max(due, since)) or None
+
+
 def failing(endpoint: Endpoint, *, now: int) -> Failing:
     """Tell since when, and on how many days, an endpoint has done nothing but fail.
 

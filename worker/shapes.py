@@ -180,6 +180,7 @@ def attempt_shape(attempt: Attempt) -> JsonObject:
         "status": attempt.status,
         "error": attempt.error,
         "response": attempt.response,
+        "held_ms": attempt.held_ms,
     }
 
 

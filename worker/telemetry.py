@@ -145,7 +145,9 @@ def ended(tracker: Tracker) -> None:
     _counts[figures.ENDED.times(tracker.account, tracker.state)] += 1
 
 
-def attempted(*, delivery: Delivery, reply: Reply, verdict: DeliveryVerdict) -> None:
+def attempted(
+    *, delivery: Delivery, reply: Reply, verdict: DeliveryVerdict, held_ms: int | None = None
+) -> None:
     """Write the line of one attempt, and count it.
 
     Args:
@@ -153,6 +155,7 @@ def attempted(*, delivery: Delivery, reply: Reply, verdict: DeliveryVerdict) -> 
             since the delivery's birth or replay.
         reply: What the receiver answered, if it did.
         verdict: What that meant for the delivery.
+        held_ms: How long a hold of the receiver's origin had kept it waiting, if one had.
     """
     kind = f"{reply.status // 100}xx" if isinstance(reply, Replied) else "none"
     _counts[figures.ATTEMPTS.times(kind)] += 1
@@ -177,6 +180,7 @@ def attempted(*, delivery: Delivery, reply: Reply, verdict: DeliveryVerdict) -> 
         reason=delivery.reason and delivery.reason.value,
         next_attempt_at=rfc3339(delivery.next_attempt_at),
         duration_ms=reply.duration_ms,
+        held_ms=held_ms,
         trace_id=tracing.trace_id(delivery.headers.get("traceparent")),
     )
 

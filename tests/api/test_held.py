@@ -111,6 +111,7 @@ async def test_when_the_receiver_is_back_all_is_delivered_and_the_hold_is_gone(
         await until(is_delivered)
 
     [after] = await stage.deliveries("second")
+    assert after["attempts"][0]["held_ms"] > 0
     assert (after["held"], after["next_attempt_at"]) == (None, None)
     tracker = await stage.get("/v1/trackers/luma/second")
     assert tracker["webhook"]["held"] is None

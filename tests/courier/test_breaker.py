@@ -76,8 +76,13 @@ async def test_after_a_hold_one_probe_goes_first_and_its_success_lets_all_others
     assert len(receiver.got) == BREAKER_AFTER + 1
     receiver.may_answer.set()
     await draining
-    assert {each.state for each in await office.deliveries()} == {DeliveryState.DELIVERED}
+    after = await office.deliveries()
+    assert {each.state for each in after} == {DeliveryState.DELIVERED}
     assert (await office.health(receiver.lane)).reason is None
+    assert all(each.attempts[-1].held_ms for each in after)
+    for each in after:
+        line = (await office.store.trackers.timeline("luma", each.generation_id))[-1]
+        assert line.details["held_ms"] == each.attempts[-1].held_ms
 
 
 async def test_two_workers_send_one_probe_between_them(

@@ -16,6 +16,7 @@ from tests.store.receiving import (
     T,
     attempted,
     claim,
+    event_of,
     owe,
     owed,
     put,
@@ -96,6 +97,24 @@ async def test_an_answer_ends_the_hold_and_the_next_begins_at_its_own_time(store
     await fail(store, again, now=AFTER + 2)
 
     assert await hold_of(store, now=AFTER + 3) == replace(HELD, since=AFTER + 2, until=AFTER + 9000)
+
+
+async def test_what_a_hold_kept_waiting_is_claimed_with_how_long_that_was(store: Store) -> None:
+    for name in ("1", "2", "3"):
+        await owe(store, name)
+    await fail(store, OPEN)
+    (probe,) = (await claim(store, now=AFTER + 10)).deliveries
+    later = Health(version=1)
+    await attempted(store, probe.delivery, now=AFTER + 20, health=later)
+    late = owed("late", next_attempt_at=AFTER + 21)
+    await store.deliveries.announce(event_of(late), now=AFTER + 21)
+
+    claimed = (await claim(store, now=AFTER + 100)).deliveries
+
+    assert probe.held_ms == AFTER + 10 - T
+    held = {each.delivery.id: each.held_ms for each in claimed}
+    assert held.pop(late.id) is None
+    assert set(held.values()) == {AFTER + 20 - T}
 
 
 async def test_of_failures_at_once_one_alone_has_told_the_health(store: Store) -> None:

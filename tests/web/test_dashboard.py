@@ -184,6 +184,9 @@ async def test_what_waits_for_a_receiver_that_is_not_there_says_so_until_it_is_b
     async with listener.listening(stage.receiver, port=port):
         await expect(page.locator(".journey")).to_contain_text("delivered", timeout=PATIENCE_MS)
         await expect(why).to_have_count(0)
+        await expect(page.locator(".timeline")).to_contain_text(
+            re.compile(r"204 in .*, held for \d")
+        )
         for name in ("held-1", "held-2", "held-3"):
             [delivery] = await stage.deliveries(name)
             await stage.api.post(f"/v1/deliveries/{delivery['id']}/replay")

@@ -120,6 +120,7 @@ DELIVERY: JsonObject = {
             "status": 204,
             "error": None,
             "response": "",
+            "held_ms": None,
         }
     ],
 }

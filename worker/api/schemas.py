@@ -235,6 +235,7 @@ class Attempt(Answer):
     status: int | None
     error: str | None
     response: str | None = Field(description="The start of the receiver's answer.")
+    held_ms: int | None = Field(description="It came so much later, by a hold of its origin.")
 
 
 class Delivery(Answer):

@@ -108,12 +108,16 @@ def attempt_in_words(attempt: Mapping[str, Any]) -> tuple[str, str]:
 
     >>> attempt_in_words({"status": 500, "duration_ms": 12, "response": "oops"})
     ('HTTP 500 in 12 ms: oops', 'failed')
+    >>> attempt_in_words({"status": 204, "duration_ms": 12, "held_ms": 44_000})
+    ('HTTP 204 in 12 ms, after it was held for 44 s', 'delivered')
     """
     status = attempt.get("status")
     taken = isinstance(status, int) and 200 <= status < 300  # noqa: PLR2004 - "2xx"
     text = f"HTTP {status}" if status is not None else str(attempt.get("error") or "no answer")
     if attempt.get("duration_ms") is not None:
         text += f" in {duration(attempt['duration_ms'] / 1000)}"
+    if attempt.get("held_ms"):
+        text += f", after it was held for {duration(attempt['held_ms'] / 1000)}"
     if attempt.get("response"):
         text += f": {str(attempt['response']).strip()}"
     return text, "delivered" if taken else "failed"

@@ -2,8 +2,9 @@
 -- concurrency of each queue allow, over all workers. A queue that is full holds up no other.
 -- ARGV: now, lane, limit, lease_ms, alive_ms, retention_ms, concurrency of the bare callback URLs,
 --   1 if the marker is another drain's
--- Returns {now, wake_at (-1 = nothing ahead), health, endpoints, rows}; health as `health_of` has
---   it; endpoints = name, HGETALL, name, …; row = {id, fence, event body, HGETALL of the delivery}
+-- Returns {now, wake_at (-1 = nothing ahead), health, {held_since, freed_at}, endpoints, rows};
+--   health as `health_of` has it; endpoints = name, HGETALL, name, …; row = {id, fence, event body,
+--   HGETALL of the delivery}
 local now, lane, limit = clock(), ARGV[2], tonumber(ARGV[3])
 local lease_ms, alive_ms, retention_ms = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local leased_until = now + lease_ms
@@ -95,4 +96,5 @@ end
 if ARGV[8] == '0' then
   beat(lane, alive_ms, wake_at and (wake_at > now and wake_at or 0) or leased_until)
 end
-return {now, wake_at or -1, health, endpoints, rows}
+local hold = redis.call('HMGET', key('card:' .. lane), 'held_since', 'freed_at')
+return {now, wake_at or -1, health, hold, endpoints, rows}

@@ -66,9 +66,9 @@ end
 -- Write the health that ARGV holds from `first` (version, reason, streak, held_until, detail), if
 -- it was concluded from the version that stands, or asks for a longer hold than that does: of two
 -- answers at once no error may make a 429 unheard. '' = there is nothing to write. A receiver's is
--- forgotten after a day, so that receivers of long ago cost nothing; since when it has been held,
--- probes included, stands beside it. Returns whether it was written as it was concluded, on the
--- version that stood.
+-- forgotten after a day, so that receivers of long ago cost nothing; from when to when it was held
+-- last, probes included, stands beside it. Returns whether it was written as it was concluded, on
+-- the version that stood.
 local function settle_health(lane, first)
   local card = key('card:' .. lane)
   local version = ARGV[first]
@@ -85,8 +85,9 @@ local function settle_health(lane, first)
   redis.call('HSET', card, 'reason', ARGV[first + 1], 'streak', ARGV[first + 2], 'held_until',
     ARGV[first + 3], 'detail', ARGV[first + 4])
   if not lane:find('^poll:') then
-    if tonumber(known[2] or 0) == 0 and tonumber(ARGV[first + 3]) > 0 then
-      redis.call('HSET', card, 'held_since', clock())
+    local was_held, is_held = tonumber(known[2] or 0) > 0, tonumber(ARGV[first + 3]) > 0
+    if was_held ~= is_held then
+      redis.call('HSET', card, is_held and 'held_since' or 'freed_at', clock())
     end
     redis.call('PEXPIRE', card, 86400000)
   end

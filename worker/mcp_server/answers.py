@@ -87,6 +87,9 @@ class Attempt(Answer):
     error: str | None = Field(description="What went wrong, if nothing came back.")
     duration_ms: int = Field(description="How long it took.")
     response: str | None = Field(description="The start of what the receiver answered.")
+    held_ms: int | None = Field(
+        None, description="It was so much late, as its receiver had not been there before."
+    )
 
 
 class Delivery(Answer):

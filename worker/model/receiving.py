@@ -133,13 +133,14 @@ Reply: TypeAlias = Replied | Unanswered
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One HTTP POST of a delivery."""
+    """One HTTP POST of a delivery. `held_ms`: so long a hold of its origin kept it waiting."""
 
     at: int
     duration_ms: int
     status: int | None = None
     error: str | None = None
     response: str | None = None
+    held_ms: int | None = None
 
     @property
     def outcome(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from worker.delivery_policy import held_for_ms
 from worker.model import (
     Attempt,
     Delivery,
@@ -16,7 +17,7 @@ from worker.model import (
     Health,
     NewEvent,
 )
-from worker.store import packing, records, timelines
+from worker.store import holds, packing, records, timelines
 from worker.store.scripts import ALIVE_S, Clock, Scripts, ms, pairs
 
 BARE_CONCURRENCY = 8
@@ -25,11 +26,12 @@ BARE_CONCURRENCY = 8
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """One delivery, claimed: the bytes to post, and to whom."""
+    """One delivery, claimed: the bytes to post, to whom, and how long a hold kept it waiting."""
 
     delivery: Delivery
     body: bytes
     endpoint: Endpoint
+    held_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ class Deliveries:
             *(BARE_CONCURRENCY, int(assists)),
         )
         answer = await self._scripts.run("claim_deliveries", *args, now=now)
-        at, wake_at, health, found, rows = answer
+        at, wake_at, health, hold, found, rows = answer
+        last_hold = holds.last_of_row(hold, at)
         endpoints = {
             name: records.endpoint_from_hash(name.decode(), pairs(row))
             for name, row in zip(found[::2], found[1::2], strict=True)
@@ -152,7 +155,8 @@ class Deliveries:
             kept = pairs(row) | {b"fence": b"%d" % fence}
             delivery = records.delivery_from_hash(delivery_id.decode(), kept)
             to = endpoints[kept[b"endpoint"]]
-            claimed.append(ClaimedDelivery(delivery, packing.body_of(body), to))
+            held_ms = held_for_ms(delivery.next_attempt_at, last_hold)
+            claimed.append(ClaimedDelivery(delivery, packing.body_of(body), to, held_ms))
         known = records.health_from_row(health)
         return ClaimedDeliveries(Clock.at(at), None if wake_at < 0 else wake_at, known, claimed)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from worker import addresses
 from worker.model import Health, Hold
-from worker.store import records
+from worker.store import holds, records
 from worker.store.scripts import ALIVE_S, Scripts, ms
 
 LINGER_S = 2.0
@@ -20,12 +20,6 @@ SWEEP_LIMIT = 1000
 def lane_of(url: str) -> str:
     """Name the lane that deliveries to a URL belong to: one for each origin."""
     return f"post:{addresses.origin(url)}"
-
-
-def _origin_of(lane: str) -> str:
-    """Name a receiver's origin as people write it: without the port that goes without saying."""
-    origin = lane.removeprefix("post:")
-    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
 
 
 class Lanes:
@@ -88,12 +82,11 @@ class Lanes:
         pipe = self._redis.pipeline(transaction=False)
         pipe.time()
         for lane in names:
-            pipe.hmget(self._key(f"card:{lane}"), records.HOLD_FIELDS)
+            pipe.hmget(self._key(f"card:{lane}"), holds.FIELDS)
         (seconds, microseconds), *rows = await pipe.execute()
         at = seconds * 1000 + microseconds // 1000 if now is None else now
         found = (
-            (lane, records.hold_from_row(_origin_of(lane), row, at))
-            for lane, row in zip(names, rows, strict=True)
+            (lane, holds.from_row(lane, row, at)) for lane, row in zip(names, rows, strict=True)
         )
         return {lane: hold for lane, hold in found if hold}
 

@@ -25,7 +25,6 @@ from worker.model import (
     Failing,
     Health,
     HealthReason,
-    Hold,
     NewEvent,
     Reason,
     Repeats,
@@ -57,7 +56,6 @@ _DELIVERY_APART = {
     *("account", "generation_id", "created_at", "attempts"),
 }
 HEALTH_FIELDS = ["reason", "streak", "held_until", "detail", "version", "slowed_until", "suspect"]
-HOLD_FIELDS = ["held_until", "probe_until", "held_since", "reason", "streak", "detail"]
 _ENDPOINT_IN_RECORD = ("events", "headers", "refresh_assets")
 
 
@@ -293,24 +291,6 @@ def health_from_row(row: Sequence[bytes | None]) -> Health:
         version=int(version or 0),
         slowed_until=int(slowed_until or 0),
         suspect=suspect or None,
-    )
-
-
-def hold_from_row(origin: str, row: Sequence[bytes | None], now: int) -> Hold | None:
-    """Read from a card's `HOLD_FIELDS` how a receiver's origin is held; None: it is not, now."""
-    until, probe_until, since = (int(each or 0) for each in row[:3])
-    reason, streak, detail = ((each or b"").decode() for each in row[3:])
-    if until <= now or not reason:
-        return None
-    is_probing = until == probe_until
-    return Hold(
-        origin=origin,
-        since=since or now,
-        until=now if is_probing else until,
-        is_probing=is_probing,
-        reason=HealthReason(reason),
-        detail=detail or None,
-        streak=int(streak or 0),
     )
 
 

@@ -124,8 +124,8 @@ const ACTS = {
 		say(held?.in_words ?? "It is due now.")
 	},
 	async cancel({ path }) {
-		const text = "No webhook will come. The generation goes on."
-		if (await ask("Cancel tracking?", text, "Cancel tracking")) await call(path, "DELETE")
+		if (await ask("Cancel tracking?", "No webhook will come. The generation goes on.", "Cancel tracking"))
+			await call(path, "DELETE")
 	},
 	fresh: ({ path }) => call(`${path}?fresh=true`),
 	show: ({ src }) => seen.shown.add(src),

@@ -94,7 +94,7 @@ function step({ entry, looks, until }, delivery) {
 		case "event":
 			return item(moodOf(type.split(".")[1]), `Event ${type}`, entry.event_id)
 		case "attempt":
-			return item(triedMood(entry), `Attempt ${entry.attempt}: ${outcome(entry)}`, [delivery?.url, took],
+			return item(triedMood(entry), `Attempt ${entry.attempt}: ${outcome(entry)}`, [delivery?.url, took, entry.held_ms && `, held for ${span(entry.held_ms)}`],
 				answer(delivery?.attempts.find((each) => each.at === entry.at)))
 		default:
 			return item({ canceled: "off", hold: "warn" }[kind] ?? "fact", kind, entry.in_words ?? entry.provider_state ?? error)

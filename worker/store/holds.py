@@ -1,0 +1,41 @@
+"""How the hold of a receiver's origin is read from the card of its lane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from worker.model import HealthReason, Hold
+
+FIELDS = ["held_until", "probe_until", "held_since", "reason", "streak", "detail"]
+
+
+def from_row(lane: str, row: Sequence[bytes | None], now: int) -> Hold | None:
+    """Read from a card's `FIELDS` how a receiver's origin is held; None: it is not, now."""
+    until, probe_until, since = (int(each or 0) for each in row[:3])
+    reason, streak, detail = ((each or b"").decode() for each in row[3:])
+    if until <= now or not reason:
+        return None
+    is_probing = until == probe_until
+    return Hold(
+        origin=_origin_of(lane),
+        since=since or now,
+        until=now if is_probing else until,
+        is_probing=is_probing,
+        reason=HealthReason(reason),
+        detail=detail or None,
+        streak=int(streak or 0),
+    )
+
+
+def last_of_row(row: Sequence[bytes | None], now: int) -> tuple[int, int] | None:
+    """Read, of {held_since, freed_at}, the last hold: from when to when, or to now if it lasts."""
+    since, freed_at = (int(each or 0) for each in row)
+    if not since:
+        return None
+    return since, freed_at if freed_at >= since else now
+
+
+def _origin_of(lane: str) -> str:
+    """Name a receiver's origin as people write it: without the port that goes without saying."""
+    origin = lane.removeprefix("post:")
+    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
