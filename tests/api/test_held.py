@@ -16,8 +16,7 @@ from worker.api import schemas, watching
 
 
 @pytest.fixture
-async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    monkeypatch.setattr(delivery_policy, "BREAKER_BASE_S", 1.0)
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     async with staged(tmp_path, retry_schedule=",".join(["0.05"] * 20)) as started:
         yield started
 
@@ -53,8 +52,9 @@ def is_ahead(at: str) -> bool:
 
 
 async def test_a_receiver_that_refuses_connections_is_held_and_everything_says_so(
-    stage: Stage,
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(delivery_policy, "BREAKER_BASE_S", 60.0)
     origin = f"http://127.0.0.1:{free_port()}"
     await owed(stage, "first", f"{origin}/hook?token=secret")
     await held(stage, "first")  # three attempts have failed
@@ -95,8 +95,9 @@ async def listed_trackers(stage: Stage) -> list[dict[str, Any]]:
 
 
 async def test_when_the_receiver_is_back_all_is_delivered_and_the_hold_is_gone(
-    stage: Stage,
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(delivery_policy, "BREAKER_BASE_S", 1.0)
     port = free_port()
     for name in ("first", "second"):
         await owed(stage, name, f"http://127.0.0.1:{port}/hook")
@@ -111,7 +112,7 @@ async def test_when_the_receiver_is_back_all_is_delivered_and_the_hold_is_gone(
         await until(is_delivered)
 
     [after] = await stage.deliveries("second")
-    assert after["attempts"][0]["held_ms"] > 0
+    assert any(each["held_ms"] for each in after["attempts"])
     assert (after["held"], after["next_attempt_at"]) == (None, None)
     tracker = await stage.get("/v1/trackers/luma/second")
     assert tracker["webhook"]["held"] is None
