@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -84,6 +85,21 @@ async def test_scripts_that_redis_has_forgotten_are_sent_anew(
     await redis.script_flush()
     await asyncio.gather(track("g-2"), track("g-3"))
     assert await tracked(store, "g-1", "g-2", "g-3") == ["g-1", "g-2", "g-3"]
+
+
+async def test_a_redis_that_forgets_again_before_it_can_be_asked_by_name_does_what_it_is_sent(
+    redis: Redis, store: Store, track: Track, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_name = redis.evalsha
+
+    async def forgotten(*args: Any) -> object:
+        await redis.script_flush()
+        return await by_name(*args)
+
+    await redis.script_flush()
+    monkeypatch.setattr(redis, "evalsha", forgotten)
+    await asyncio.gather(track("g-1"), track("g-2"))
+    assert await tracked(store, "g-1", "g-2") == ["g-1", "g-2"]
 
 
 async def test_a_caller_that_is_cancelled_takes_nobody_with_it(store: Store, track: Track) -> None:

@@ -141,8 +141,10 @@ class Scripts:
             call.settle(await self._alone(call) if forgotten else answer)
 
     async def _alone(self, call: _Call) -> Any:
+        """Send a script itself: by its name it could have been forgotten once more meanwhile."""
         try:
-            return await self._scripts[call.name](keys=[self.prefix], args=call.args)
+            text = self._scripts[call.name].script
+            return await self.redis.eval(text, 1, self.prefix, *call.args)  # type: ignore[misc, arg-type]
         except BaseException as error:  # noqa: BLE001 - as above
             return error
 
