@@ -76,11 +76,11 @@ class Process:
 
     async def says(self, word: str) -> None:
         assert self.process.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await self.process.stdout.readline() == f"{word}\n".encode()
 
     async def ended(self) -> int:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.process.wait()
 
     async def kill(self) -> None:
@@ -148,8 +148,8 @@ class Scene:
         return not tracked and not owed
 
     async def eventually_over(self) -> None:
-        """Wait until nothing is owed: far less than the half minute of a lease in earnest."""
-        async with asyncio.timeout(8):
+        """Wait until nothing is owed: less than the half minute of a lease in earnest."""
+        async with asyncio.timeout(20):
             while not await self.is_over():  # noqa: ASYNC110 - other processes set no events
                 await asyncio.sleep(0.01)
 

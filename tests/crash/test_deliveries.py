@@ -56,7 +56,7 @@ def place(fault: dict[str, str]) -> str:
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(20):
         while not await condition():  # noqa: ASYNC110 - other processes set no events
             await asyncio.sleep(0.01)
 
