@@ -35,6 +35,7 @@ bench: $(VENV)/.dev ## Run the benchmarks (a quarter of an hour)
 	$(BIN)/python -m bench.polling
 	$(BIN)/python -m bench.lanes
 	$(BIN)/python -m bench.looks
+	$(BIN)/python -m bench.spread
 	$(BIN)/python -m bench.capacity
 
 chaos: $(VENV)/.dev ## Kill, stop and starve it, then judge what came of it (three minutes)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.courier.conftest import Office, Receiver, answer, eventually, hang
 from worker import attempts, jobs
+from worker.jobs_outage import Outage
 from worker.model import DeliveryState
 
 OWED_EACH = 20
@@ -46,7 +47,12 @@ async def test_receivers_in_trouble_delay_no_other_not_even_in_the_same_job(
     for _ in range(OWED_EACH):
         for receiver in receivers:  # those in trouble come first
             await office.owe(receiver)
-    context = {"drains": office.courier().drain, "start": office.start, "stopping": office.stopping}
+    context = {
+        "drains": office.courier().drain,
+        "start": office.start,
+        "stopping": office.stopping,
+        "outage": Outage(),
+    }
     lanes = [receiver.lane for receiver in receivers]
 
     async def all_is_delivered() -> bool:
