@@ -141,7 +141,7 @@ class Starter:
     async def ask_for_help(self, lane: str) -> None:
         """Have another process drain a lane too, once more for each that asks."""
         job_id = f"{self._prefix}:assist:{lane}:{_this_process()}"
-        with suppress(RedisError):  # then it stays slow, and asks again
+        with suppress(RedisError, OSError):  # then it stays slow, and asks again
             await self._arq.enqueue_job(
                 "assist", lane, _job_id=job_id, _queue_name=self._queue, _defer_by=-CLOCK_SLACK_S
             )

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from arq.connections import ArqRedis
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool, Connection
 from redis.asyncio.connection import parse_url
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 from redis.exceptions import ConnectionError as NotConnectedError
 from redis.exceptions import TimeoutError as NotAnsweredError
@@ -43,6 +48,22 @@ _POOL: dict[str, Any] = {
 }
 
 
+def steady(kind: type[Connection]) -> type[Connection]:
+    """Make a kind of connection that says so if it breaks between two steps of whoever uses it.
+
+    redis-py or uvloop say something else then, which is taken for a bug, and nobody bears it.
+    """
+
+    class Steady(kind):  # type: ignore[misc, valid-type]
+        async def _send_packed_command(self, command: Iterable[bytes]) -> None:
+            try:
+                await super()._send_packed_command(command)
+            except (AttributeError, RuntimeError) as error:  # its writer, its transport has gone
+                raise NotConnectedError(f"it has just broken: {error}") from error
+
+    return Steady
+
+
 class _PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):
     """Connections to the server that the Sentinels name, and to no other."""
 
@@ -51,11 +72,13 @@ class _PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):
 
         redis-py cuts those that are idle. In one that is in use somebody waits for a server that is
         cut off, and closes nothing; or that is back, and would take writes until the Sentinels
-        make it a replica, which throws them away.
+        make it a replica, which throws them away. What has not been sent is dropped: to close a
+        connection is to wait until that has been read.
         """
         address: tuple[str, int] = await super().get_master_address()  # type: ignore[no-untyped-call]
         for each in (*self._available_connections, *self._in_use_connections):
             if each.is_connected and (each.host, each.port) != address:  # type: ignore[attr-defined]
+                each._writer.transport.abort()  # type: ignore[union-attr]  # noqa: SLF001
                 await each.disconnect(nowait=True)
         return address
 
@@ -106,19 +129,20 @@ async def _pooled(place: RedisPlace) -> AsyncIterator[BlockingConnectionPool]:
     _find_files(place)
     async with AsyncExitStack() as stack:
         pool: BlockingConnectionPool
+        options: dict[str, Any] = {**_POOL, **parse_url(place.url)}
+        kind = options.pop("connection_class", Connection)
         if place.sentinels:
-            options: dict[str, Any] = dict(parse_url(place.url))
-            over_tls = options.pop("connection_class", None) is not None
+            over_tls = kind is not Connection
             for address in ("host", "port"):  # which the Sentinels tell
                 options.pop(address, None)
             sentinel = _sentinel(place, options, over_tls=over_tls)
             for each in sentinel.sentinels:
                 stack.push_async_callback(each.aclose)
-            options["ssl"] = over_tls
-            pool = _PrimaryPool(place.service, sentinel, **_POOL, **options)  # type: ignore[no-untyped-call]
+            kind = SentinelManagedSSLConnection if over_tls else SentinelManagedConnection
+            pool = _PrimaryPool(place.service, sentinel, connection_class=steady(kind), **options)  # type: ignore[no-untyped-call]
             stack.push_async_callback(ended, asyncio.create_task(pool.follow()))
         else:
-            pool = BlockingConnectionPool.from_url(place.url, **_POOL)
+            pool = BlockingConnectionPool(connection_class=steady(kind), **options)
         stack.push_async_callback(pool.aclose)
         yield pool
 

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from arq.connections import ArqRedis
 
 from worker import jobs
@@ -188,3 +189,13 @@ async def test_who_asks_again_before_help_has_come_asks_once(fleet: Fleet) -> No
 async def test_who_cannot_ask_since_redis_is_away_goes_on(fleet: Fleet) -> None:
     away = ArqRedis(host="127.0.0.1", port=1)
     await Starter(away, fleet.store, "test").ask_for_help(LANE)
+
+
+async def test_who_cannot_ask_since_the_connection_has_broken_goes_on(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(fleet.redis, "enqueue_job", broken)
+    await fleet.start.ask_for_help(LANE)

@@ -14,11 +14,12 @@ import httpx
 import pytest
 from redis import exceptions
 from redis.asyncio import Redis
+from redis.asyncio.sentinel import SentinelManagedConnection
 from redis.exceptions import RedisError, ResponseError
 
 from tests.redis_servers import Server, eventually, sentinel, server
 from tests.servers.conftest import Deployment
-from worker.wiring_redis import _PrimaryPool
+from worker.wiring_redis import _POOL, _PrimaryPool, steady
 
 QUICK = ("info-period", "200", "publish-period", "200", "ask-period", "200")
 """How often Sentinels ask and tell, in milliseconds, instead of in seconds. Redis 6.2 has no such
@@ -165,12 +166,17 @@ class Names:
         return self.address
 
 
+def primary_pool(names: Names) -> _PrimaryPool:
+    kind = steady(SentinelManagedConnection)
+    return _PrimaryPool("dream", names, connection_class=kind, **_POOL)  # type: ignore[no-untyped-call]
+
+
 async def test_a_connection_in_use_to_a_server_that_is_no_longer_named_is_cut(
     tmp_path: Path,
 ) -> None:
     with server(tmp_path) as one:
         names = Names(("127.0.0.1", one.port))
-        pool = _PrimaryPool("dream", names)  # type: ignore[no-untyped-call]
+        pool = primary_pool(names)
         async with Redis.from_pool(pool) as redis:
             waiting = asyncio.create_task(redis.blpop(["nothing"]))
 
@@ -188,3 +194,53 @@ async def test_a_connection_in_use_to_a_server_that_is_no_longer_named_is_cut(
             assert await redis.ping()
             (connection,) = pool._available_connections
             assert (connection.host, connection.port) == names.address
+
+
+async def test_whoever_uses_a_connection_just_as_it_is_cut_is_told_that_it_has_broken(
+    tmp_path: Path,
+) -> None:
+    """What is no error of Redis's is a 500 for a caller, and the end of what goes on for ever."""
+    with server(tmp_path) as one:
+        names = Names(("127.0.0.1", one.port))
+        pool = primary_pool(names)
+        is_over, failures = False, list[Exception]()
+
+        async def use(redis: Redis) -> None:
+            while not is_over:
+                try:
+                    await redis.ping()
+                except Exception as error:  # noqa: BLE001 - what it is, is the question
+                    failures.append(error)
+
+        async with Redis.from_pool(pool) as redis:
+            users = [asyncio.create_task(use(redis)) for _ in range(30)]
+            for host in ("localhost", "127.0.0.1") * 10:
+                await asyncio.sleep(0.02)
+                names.address = (host, one.port)
+                await pool.get_master_address()
+            is_over = True
+            await asyncio.gather(*users)
+    assert {type(each) for each in failures} == {exceptions.ConnectionError}
+
+
+async def test_whoever_cannot_write_to_a_server_that_reads_nothing_is_cut_off_too(
+    tmp_path: Path,
+) -> None:
+    with server(tmp_path) as one:
+        names = Names(("127.0.0.1", one.port))
+        pool = primary_pool(names)
+
+        async def is_stuck() -> bool:
+            writers = [each._writer for each in pool._in_use_connections]
+            return any(each and each.transport.get_write_buffer_size() for each in writers)
+
+        async with Redis.from_pool(pool) as redis:
+            await redis.ping()
+            one.stop()
+            writing = asyncio.create_task(redis.set("much", b"x" * 50_000_000))
+            await eventually(is_stuck)
+            names.address = ("localhost", one.port)
+            await pool.get_master_address()
+            with pytest.raises(exceptions.ConnectionError):
+                await asyncio.wait_for(writing, 10)
+            one.go_on()
