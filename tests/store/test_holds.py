@@ -117,6 +117,16 @@ async def test_what_a_hold_kept_waiting_is_claimed_with_how_long_that_was(store:
     assert set(held.values()) == {AFTER + 20 - T}
 
 
+async def test_how_long_it_was_is_not_guessed_where_an_older_version_ended_a_hold(
+    store: Store, redis: Redis
+) -> None:
+    """It wrote no time for that; all that came later would seem to have waited for it."""
+    await owe(store, "1")
+    await redis.hset(f"test:card:{LANE}", mapping={"held_since": T - 9, "held_until": 0})  # type: ignore[misc]
+    (claimed,) = (await claim(store, now=T + 100)).deliveries
+    assert claimed.held_ms is None
+
+
 async def test_of_failures_at_once_one_alone_has_told_the_health(store: Store) -> None:
     for name in ("1", "2"):
         await owe(store, name)

@@ -144,7 +144,8 @@ class Deliveries:
         )
         answer = await self._scripts.run("claim_deliveries", *args, now=now)
         at, wake_at, health, hold, found, rows = answer
-        last_hold = holds.last_of_row(hold, at)
+        known = records.health_from_row(health)
+        last_hold = holds.last_of_row(hold, at, lasts=known.held_until > 0)
         endpoints = {
             name: records.endpoint_from_hash(name.decode(), pairs(row))
             for name, row in zip(found[::2], found[1::2], strict=True)
@@ -157,7 +158,6 @@ class Deliveries:
             to = endpoints[kept[b"endpoint"]]
             held_ms = held_for_ms(delivery.next_attempt_at, last_hold)
             claimed.append(ClaimedDelivery(delivery, packing.body_of(body), to, held_ms))
-        known = records.health_from_row(health)
         return ClaimedDeliveries(Clock.at(at), None if wake_at < 0 else wake_at, known, claimed)
 
     async def settle(

@@ -27,12 +27,16 @@ def from_row(lane: str, row: Sequence[bytes | None], now: int) -> Hold | None:
     )
 
 
-def last_of_row(row: Sequence[bytes | None], now: int) -> tuple[int, int] | None:
-    """Read, of {held_since, freed_at}, the last hold: from when to when, or to now if it lasts."""
+def last_of_row(row: Sequence[bytes | None], now: int, *, lasts: bool) -> tuple[int, int] | None:
+    """Read, of {held_since, freed_at}, the last hold: from when to when, or to now if it `lasts`.
+
+    None: there was none, or nobody knows when it ended. Workers of the version that has no
+    `freed_at` do not say, while some are still at work.
+    """
     since, freed_at = (int(each or 0) for each in row)
-    if not since:
-        return None
-    return since, freed_at if freed_at >= since else now
+    if since and freed_at >= since:
+        return since, freed_at
+    return (since, now) if since and lasts else None
 
 
 def _origin_of(lane: str) -> str:
