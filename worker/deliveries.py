@@ -106,11 +106,17 @@ async def with_hold(
 ) -> list[JsonObject]:
     """Say in a tracker's timeline that what was owed for it last waits for a hold, if it does.
 
-    Nothing of that is written down: a thousand deliveries may wait for one origin.
+    What is not due yet does not wait, though it will if the hold lasts. Nothing of that is written
+    down: a thousand deliveries may wait for one origin.
     """
     latest = [delivery for delivery, _ in (await store.deliveries.latest_of([tracker])).values()]
     holds = await holds_of(store, latest)
-    waits = [shapes.hold_entry(holds[each.id], each) for each in latest if each.id in holds]
+    now = await store.now() if holds else 0
+    waits = [
+        shapes.hold_entry(holds[each.id], each)
+        for each in latest
+        if each.id in holds and (each.next_attempt_at or 0) <= now
+    ]
     return sorted([*lines, *waits], key=itemgetter("at")) if waits else list(lines)
 
 

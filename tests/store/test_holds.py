@@ -21,7 +21,7 @@ from tests.store.receiving import (
     owed,
     put,
 )
-from worker.deliveries import holds_of
+from worker.deliveries import holds_of, with_hold
 from worker.model import Attempt, DeliveryState, Endpoint, Entry, Health, HealthReason, Hold
 from worker.store import Store
 
@@ -171,6 +171,19 @@ async def test_what_is_due_before_a_probe_goes_waits_for_it(store: Store, held: 
     found = await holds_of(store, [waiting, later, over])
 
     assert {name: each.until for name, each in found.items()} == {waiting.id: held}
+
+
+@pytest.mark.parametrize(("before_probe_ms", "kinds"), [(120_000, ["hold"]), (30_000, [])])
+async def test_a_timeline_tells_of_a_hold_once_what_is_owed_is_due_and_not_of_a_time_to_come(
+    store: Store, redis: Redis, held: int, before_probe_ms: int, kinds: list[str]
+) -> None:
+    it = owed("1", next_attempt_at=held - before_probe_ms)
+    await store.deliveries.announce(event_of(it))
+    await redis.hset("test:tracker:luma:g-1", "webhook", it.id)  # type: ignore[misc]
+
+    lines = await with_hold(store, ("luma", "g-1"), [])
+
+    assert [each["kind"] for each in lines] == kinds
 
 
 async def test_what_an_endpoint_is_owed_waits_where_the_endpoint_is_now(
