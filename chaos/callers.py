@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import httpx
 
 from chaos.evidence import Promise
 from chaos.provider import Provider
-from worker.client import ApiError, Client, UnreachableError
+from worker.client import ApiError, Client, Event, UnreachableError
 
 ASK_S = 5.0
 """A caller waits so long for an answer, then asks again, elsewhere."""
@@ -112,6 +113,7 @@ class Callers:
         self.asked = 0
         self.cut: Counter[str] = Counter()
         self.refused: dict[str, str] = {}
+        self._sent: Counter[tuple[str, str]] = Counter()
         self._apis = apis
         self._provider = provider
         self._clock = clock
@@ -133,12 +135,13 @@ class Callers:
 
     async def _run(self, errand: Errand) -> None:
         name = errand.generation_id
-        await self.ask("PUT", f"/v1/trackers/luma/{name}", errand.terms)
-        place = len(self.promises)
-        self.promises.append(Promise(name, self._clock(), errand.receiver))
+        path = f"/v1/trackers/luma/{name}"
+        await self.ask("PUT", path, errand.terms)
+        place, asked = len(self.promises), self._sent["PUT", path]
+        self.promises.append(Promise(name, self._clock(), errand.receiver, asked=asked))
         if errand.cancels_after_s is not None:
             await asyncio.sleep(errand.cancels_after_s)
-            answer = await self.ask("DELETE", f"/v1/trackers/luma/{name}")
+            answer = await self.ask("DELETE", path)
             canceled = answer["state"] == "canceled"
             self.promises[place] = replace(self.promises[place], canceled=canceled)
 
@@ -158,6 +161,7 @@ class Callers:
         until = self._clock() + PATIENCE_S
         while self._clock() < until:
             self.asked += 1
+            self._sent[method, path] += 1
             url = self._dice.choice(self._apis) + path
             try:
                 async with self._places:  # in httpx's own queue each costs as much as all of them
@@ -201,12 +205,23 @@ class Listener:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        try:
-            with Client(self.url, patience_s=PATIENCE_S) as client:
-                for event in client.events(types=["generation"], since="0"):
-                    if event.type == "stream.gap":
-                        self.had_gap = True
-                    elif event.type != "generation.updated":
-                        self.heard.append(str(event.body["event_id"]))
-        except (ApiError, UnreachableError) as error:
-            self.failure = str(error)
+        until = time.monotonic() + PATIENCE_S
+        with Client(self.url, patience_s=PATIENCE_S) as client:
+            while True:
+                try:
+                    self._hear(client.events(types=["generation"], since="0"))
+                except UnreachableError as error:
+                    # A client gives up that nobody answers at first; here the API may be stopped.
+                    if self.heard or time.monotonic() > until:
+                        self.failure = str(error)
+                        return
+                except ApiError as error:
+                    self.failure = str(error)
+                    return
+
+    def _hear(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if event.type == "stream.gap":
+                self.had_gap = True
+            elif event.type != "generation.updated":
+                self.heard.append(str(event.body["event_id"]))

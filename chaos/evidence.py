@@ -60,12 +60,14 @@ class Promise:
         at: When the acknowledgement came.
         receiver: Who is to get its webhooks.
         canceled: Whether the API has said that it was canceled.
+        asked: How many requests it took.
     """
 
     generation_id: str
     at: float
     receiver: str
     canceled: bool = False
+    asked: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,9 @@ class Run:
         truth: How the provider says its generations are, by ID: `completed`, `failed`, or another
             word for one that runs on; it has not heard of those that are missing.
         trackers: What Dreamhook says of them, by ID.
+        begun: How often the tracking of each began, by ID; once, of those that are missing. It
+            begins anew when it has expired and a request for it comes, as a caller's that has not
+            heard of the first.
         events: The terminal events that were born.
         heard: The IDs of those that a listener at `/v1/events` heard, in order.
         owed: The deliveries on record.
@@ -150,11 +155,13 @@ class Run:
         deaths: Who ended by himself.
         refused: What an API would not do although nothing was wrong with it, by generation.
         had_gap: Whether the listener was told of a gap, and so need not have heard all.
+        deaf: Why the listener gave up, if it has.
     """
 
     promises: Sequence[Promise] = ()
     truth: Mapping[str, str] = field(default_factory=dict)
     trackers: Mapping[str, Ended] = field(default_factory=dict)
+    begun: Mapping[str, int] = field(default_factory=dict)
     events: Sequence[Born] = ()
     heard: Sequence[str] = ()
     owed: Sequence[Owed] = ()
@@ -164,3 +171,4 @@ class Run:
     deaths: Sequence[Death] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     had_gap: bool = False
+    deaf: str | None = None

@@ -106,13 +106,21 @@ def forgotten(run: Run) -> Iterator[Finding]:
 
 
 def miscounted(run: Run) -> Iterator[Finding]:
-    """Find trackers that have not exactly the terminal event they should."""
+    """Find trackers that have not exactly the terminal event they should: one for each tracking.
+
+    Only what has expired begins anew, and only for a request.
+    """
     born = defaultdict(list)
     for event in run.events:
         born[event.generation_id].append(event.type)
     for promise in run.promises:
         end = expected(promise, run).state
-        due = [] if end == "canceled" else [f"generation.{end}"]
+        begun = run.begun.get(promise.generation_id, 1)
+        if begun > promise.asked:
+            told = f"begun {begun} times for {promise.asked} requests"
+            yield Finding("begun", promise.generation_id, told)
+        due = ["generation.expired"] * (begun - 1)
+        due += [] if end == "canceled" else [f"generation.{end}"]
         found = born.pop(promise.generation_id, [])
         if found != due:
             yield Finding("events", promise.generation_id, f"{found or 'none'}, not {due}")
@@ -123,6 +131,8 @@ def miscounted(run: Run) -> Iterator[Finding]:
 
 def unheard(run: Run) -> Iterator[Finding]:
     """Find events that the listener has not heard, or more than once."""
+    if run.deaf is not None:
+        yield Finding("heard", "the listener", f"gave up: {run.deaf}")
     times = Counter(run.heard)
     born = {event.event_id: event.generation_id for event in run.events}
     for event_id, generation_id in born.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -23,12 +25,14 @@ async def collect(stage: Stage) -> Run:
     async with Redis.from_url(stage.redis_url) as redis:
         store = Store(redis, prefix=PREFIX, retention_s=Settings().retention_s)
         events, keys = await _events(store), await _keys(redis)
+        begun = await _begun(store, events)
     deliveries = await _all(stage, "/v1/deliveries?limit=1000")
     trackers = await _all(stage, "/v1/trackers?limit=1000")
     return Run(
         promises=list(stage.callers.promises),
         truth=await stage.provider.truth(),
         trackers={each["generation_id"]: Ended(each["state"], each["reason"]) for each in trackers},
+        begun=begun,
         events=events,
         heard=list(stage.listener.heard),
         owed=[Owed(each["id"], each["event_id"], each["state"]) for each in deliveries],
@@ -38,6 +42,7 @@ async def collect(stage: Stage) -> Run:
         deaths=list(stage.cast.deaths),
         refused=dict(stage.callers.refused),
         had_gap=stage.listener.had_gap,
+        deaf=stage.listener.failure,
     )
 
 
@@ -61,6 +66,16 @@ async def _events(store: Store) -> list[Born]:
             if each.type.startswith("generation.") and each.type != "generation.updated"
         ]
     return found
+
+
+async def _begun(store: Store, events: Sequence[Born]) -> dict[str, int]:
+    """Count how often tracking began, of those that have ended more than once."""
+    ended = Counter(event.generation_id for event in events)
+    return {
+        name: [each.kind for each in await store.trackers.timeline("luma", name)].count("tracked")
+        for name, times in ended.items()
+        if times > 1
+    }
 
 
 async def _keys(redis: Redis) -> dict[str, float | None]:

@@ -116,6 +116,29 @@ def test_a_missing_or_a_second_event_is_detected(events: Sequence[Born]) -> None
     assert "events" in {what for what, _ in found(replace(WELL, events=events))}
 
 
+def test_what_has_expired_and_is_asked_for_again_has_an_event_for_each_tracking() -> None:
+    """A caller that has not heard of its first request makes another."""
+    once = ended("expired", "deadline", truth={"g-1": "dreaming"})
+    more = [replace(each, event_id="evt_2") for each in once.events]
+    twice = replace(
+        once,
+        promises=[replace(once.promises[0], asked=2)],
+        events=[*once.events, *more],
+        heard=["evt_1", "evt_2"],
+        owed=[*once.owed, *(replace(each, event_id="evt_2") for each in once.owed)],
+        receipts=[*once.receipts, *(replace(each, webhook_id="evt_2") for each in once.receipts)],
+        begun={"g-1": 2},
+    )
+
+    assert found(twice) == []
+    assert ("begun", "g-1") in found(replace(twice, promises=once.promises))
+    assert ("events", "g-1") in found(replace(twice, begun={}))
+
+
+def test_a_listener_that_gave_up_is_told_of() -> None:
+    assert ("heard", "the listener") in found(replace(WELL, deaf="nothing answers"))
+
+
 def test_an_event_that_the_listener_missed_or_heard_twice_is_detected() -> None:
     assert found(replace(WELL, heard=[])) == [("heard", "g-1")]
     assert found(replace(WELL, heard=["evt_1", "evt_1"])) == [("heard", "g-1")]
