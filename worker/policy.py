@@ -160,7 +160,7 @@ def refresh(tracker: Tracker, answer: Answer, *, now: int) -> Tracker:
         case Trouble():
             return failed.but(error_streak=tracker.error_streak + 1)
         case Throttled() | Refused():
-            return failed  # the account's trouble, not this tracker's
+            return failed.but(turned_away=True)  # the account's trouble, not this tracker's
         case _:
             assert_never(answer)
 
@@ -193,6 +193,7 @@ def _with_seen(tracker: Tracker, seen: Seen, now: int) -> Tracker:
         mark=None if is_over else seen.mark,
         generation=seen.generation,
         error_streak=0,
+        turned_away=False,
         missing_count=0,
         missing_since=None,
     )

@@ -101,7 +101,8 @@ def glance_shape(
 
 def _is_unseen(tracker: Tracker) -> bool:
     """Tell whether the last look did not show it."""
-    return tracker.error_streak > 0 or tracker.missing_since is not None
+    is_missing = tracker.missing_since is not None
+    return tracker.error_streak > 0 or tracker.turned_away or is_missing
 
 
 def glances_shape(account: Account, page: Page, *, tracked: Container[str], now: int) -> JsonObject:

@@ -45,6 +45,7 @@ from worker.model import (
 )
 from worker.policy import apply, next_look, refresh, seen_again
 from worker.schedule import Kind
+from worker.shapes import tracker_shape
 from worker.sightings import sighting
 
 # --- judge: one answer --------------------------------------------------------------------------
@@ -337,6 +338,16 @@ def test_only_trouble_with_this_generation_lengthens_its_back_off() -> None:
     t = looked(looked(t, Throttled("429"), NOW), Refused("401"), NOW)
     assert t.error_streak == 1
     assert looked(t, Missing("404"), NOW).error_streak == 0
+
+
+@given(errors | st.just(Missing("404")))
+def test_what_the_last_look_said_is_the_current_error_until_one_shows_it(answer: Answer) -> None:
+    never_seen = looked(tracker(), answer, NOW)
+    lost = looked(looked(tracker(), seen(), NOW), answer, NOW + 1)
+    for unseen in (never_seen, lost, looked(lost, answer, NOW + 2)):
+        assert tracker_shape(unseen)["current_error"] == unseen.last_error
+    again = looked(lost, seen(), NOW + 3)
+    assert tracker_shape(again)["current_error"] is None
 
 
 def test_a_failed_look_leaves_what_was_seen() -> None:

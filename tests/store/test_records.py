@@ -76,6 +76,7 @@ TRACKER: dict[str, st.SearchStrategy[Any]] = {
     "poll_errors": st.integers(0, 2**31),
     "last_error": maybe(words),
     "error_streak": st.integers(0, 2**31),
+    "turned_away": st.booleans(),
     "missing_count": st.integers(0, 2**31),
     "missing_since": maybe(instants),
     "seen_at": maybe(instants),

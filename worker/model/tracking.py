@@ -219,8 +219,9 @@ class Tracker(Changeable):
     that showed it before its end, `entered_at` is the first and `seen_at` the last, `queued_at` the
     last that showed it queued, `running_at` the first after that. `mark` is what the last look
     showed, if that was a generation that runs, and `repeats` those that have shown it again and do
-    not stand in the timeline yet. `traceparent` came with the request to track, and goes with its
-    webhooks.
+    not stand in the timeline yet. It was `turned_away` if the last look failed for its account's
+    sake alone (401, 429): that is in no streak of its own. `traceparent` came with the request to
+    track, and goes with its webhooks.
     """
 
     account: str
@@ -244,6 +245,7 @@ class Tracker(Changeable):
     poll_errors: int = 0
     last_error: str | None = None
     error_streak: int = 0
+    turned_away: bool = False
     missing_count: int = 0
     missing_since: int | None = None
     seen_at: int | None = None
