@@ -288,6 +288,6 @@ def _has_no_secret(endpoint: Endpoint) -> ConflictError:
 
 def _is_off(endpoint: Endpoint) -> ConflictError:
     return ConflictError(
-        f"Endpoint {endpoint.name} is off ({endpoint.disabled_reason}); "
-        'PUT it with {"enabled": true} first.'
+        f"Endpoint {endpoint.name} is off ({endpoint.disabled_reason}): "
+        f'PUT /v1/endpoints/{endpoint.name} with {{"enabled": true}} first.'
     )

@@ -302,6 +302,7 @@ def webhook_shape(delivery: Delivery, attempts: int, hold: Hold | None = None) -
     return {
         "delivery_id": delivery.id,
         "type": delivery.type,
+        "endpoint": delivery.endpoint,
         "url": delivery.url,
         "state": delivery.state,
         "reason": delivery.reason,

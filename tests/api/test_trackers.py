@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from worker.addresses import endpoint_name
 from worker.api import schemas
 from worker.model import (
     Answer,
@@ -118,6 +119,7 @@ async def test_how_the_webhook_stands_is_told_with_the_tracker(
     assert owed | {"delivery_id": "", "next_attempt_at": ""} == {
         "delivery_id": "",
         "type": "generation.completed",
+        "endpoint": endpoint_name(HOOK),
         "url": HOOK,
         "state": "pending",
         "reason": None,

@@ -78,10 +78,10 @@ def test_a_list_tells_which_webhooks_have_not_come_and_why(
 
     out = " ".join(run_on_terminal("list").out.split())
 
-    assert "Generation State Webhook Model Age" in out
-    for words in ("exhausted: no", "exhausted: its", "delivered"):
+    assert "Generation, model State, webhook Age" in out
+    for words in ("exhausted: no answer (1 attempt)", "exhausted: endpoint was off", "delivered"):
         assert words in out
-    assert "pending: HTTP 503" in out
+    assert "pending: HTTP 503 (3 attempts)" in out
 
 
 def test_get_tells_why_the_webhook_has_not_come(api: FakeApi, run_on_terminal: Run) -> None:

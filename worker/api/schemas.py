@@ -121,6 +121,7 @@ class Webhook(Answer):
 
     delivery_id: str
     type: EventType
+    endpoint: str = Field(description="To whom it is owed; `url_…` is that of a callback URL.")
     url: str
     state: DeliveryState
     reason: DeliveryReason | None = Field(description="Why it is exhausted.")

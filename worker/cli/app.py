@@ -13,6 +13,7 @@ import typer
 from worker.cli import agents, deployment, provider, user, webhooks
 from worker.cli.examples import EXAMPLES
 from worker.cli.process import Exit, complain
+from worker.cli.routes import in_commands
 from worker.errors import DreamhookError, InvalidInputError
 
 app = typer.Typer(
@@ -126,5 +127,5 @@ def _run() -> int:
         complain(str(error))
         return Exit.USAGE
     except DreamhookError as error:
-        complain(str(error))
+        complain(in_commands(str(error)))
         return Exit.ERROR

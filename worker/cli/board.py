@@ -13,9 +13,10 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from worker.cli.owed import last_attempt, next_of, pause_of, standing_of
 from worker.cli.process import printable
 from worker.cli.tables import STYLES, styled
-from worker.cli.words import age, duration, last_attempt, pause_of, standing_of
+from worker.cli.words import age, duration
 from worker.model import JsonObject
 
 KEPT_EVENTS = 200
@@ -209,7 +210,7 @@ def _listed(listing: Listing, rows: Sequence[JsonObject], now: datetime) -> Tabl
         else:
             tried = last_attempt(row.get("attempts") or ())
             at = row.get("created_at")
-            more = [pause_of(row, now) or tried, row.get("url")]
+            more = [next_of(row, now) or tried, row.get("url")]
         about = row.get("generation_id") or row.get("id")
         shown.append([_when(at, now), *map(_cut, (about, *more))])
     return _titled(listing.title, shown, _STANDING if listing.path == "trackers" else -1)

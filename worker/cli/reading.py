@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from worker.cli import account_tables, tables
 from worker.cli.process import Exit, complain, emit, wants_json
+from worker.cli.receivers import receiver_of
 from worker.cli.session import PAGE, api, do_to_each, page_of, show_some
 from worker.cli.timeline import tree_of
 from worker.cli.words import age, state_of
@@ -30,8 +31,9 @@ def get(account: str, generation_id: str, *, fresh: bool, timeline: bool, json: 
             return
         entries = client.timeline(account, generation_id)
         owed = list(client.deliveries(account=account, generation_id=generation_id, page=PAGE))
+        receiver = receiver_of(client, tracker.get("webhook") or {})
     if not timeline:
-        tables.show_tracker(tracker)
+        tables.show_tracker(tracker, receiver)
         tables.screen().print()
     tables.show_tree(tree_of(tracker, entries, owed, datetime.now(UTC)))
 
@@ -79,14 +81,12 @@ def list_deliveries(
 def show_deliveries(delivery_ids: Iterable[str], *, json: bool) -> Exit:
     """Show deliveries, with their attempts."""
     with api() as client:
-        return do_to_each(
-            delivery_ids, client.delivery, _each_delivery, as_json=wants_json(asked=json)
-        )
 
+        def show(deliveries: Iterable[JsonObject]) -> None:
+            for delivery in deliveries:
+                tables.show_delivery(delivery, receiver_of(client, delivery))
 
-def _each_delivery(deliveries: Iterable[JsonObject]) -> None:
-    for delivery in deliveries:
-        tables.show_delivery(delivery)
+        return do_to_each(delivery_ids, client.delivery, show, as_json=wants_json(asked=json))
 
 
 def replay(delivery_ids: Iterable[str], *, json: bool) -> Exit:

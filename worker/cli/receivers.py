@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from http import HTTPStatus
 
+from worker import addresses
 from worker.cli import tables
-from worker.cli.process import Exit, emit, wants_json
+from worker.cli.owed import enabling, is_off, why_off
+from worker.cli.process import Exit, complain, emit, wants_json
 from worker.cli.session import api, do_to_each, page_of, show_some
 from worker.cli.terms import seconds_of
 from worker.cli.words import instant_of
-from worker.client import Client
+from worker.client import ApiError, Client
+from worker.errors import DreamhookError
 from worker.model import DeliveryState, JsonObject
 
 ASK_AGAIN_S = 0.3
@@ -77,6 +82,40 @@ def rotate(name: str, overlap_s: float | None, *, json: bool) -> None:
     """Give an endpoint a new secret."""
     with api() as client:
         _show(client.rotate(name, overlap_s=seconds_of("--overlap", overlap_s)), json=json)
+
+
+def receiver_of(client: Client, owed: JsonObject) -> JsonObject | None:
+    """Get the endpoint of a delivery or a webhook that ended since that was off; None: it is gone.
+
+    Of others nobody needs to know it: None as well.
+    """
+    if not is_off(owed) or not owed.get("endpoint"):
+        return None
+    return _kept(client, owed["endpoint"])
+
+
+def tell_if_off(client: Client, tracker: JsonObject) -> None:
+    """Say beside the output that a tracker's webhooks will not be sent, since nobody is there."""
+    url = tracker.get("callback_url")
+    name = tracker.get("endpoint") or (addresses.endpoint_name(url) if url else None)
+    receiver = None
+    with suppress(DreamhookError):  # it is tracked all the same
+        receiver = _kept(client, name) if name else None
+    if receiver is None or receiver.get("enabled"):
+        return
+    complain(
+        f"endpoint {name} is off ({why_off(receiver)}): what it is owed is not sent until"
+        f" {enabling(receiver)}, and then `dreamhook endpoints recover {name} --since …`"
+    )
+
+
+def _kept(client: Client, name: str) -> JsonObject | None:
+    try:
+        return client.endpoint(name)
+    except ApiError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        return None
 
 
 def test(name: str, timeout_s: float, *, json: bool) -> Exit:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from itertools import islice
+from itertools import chain, islice
 
 from worker.cli.process import Exit, complain, emit
+from worker.cli.routes import in_commands
 from worker.client import ApiError, Client
 from worker.config import ClientSettings
 from worker.errors import ConfigurationError, InvalidInputError
@@ -86,16 +87,18 @@ def do_to_each(
             except (ApiError, InvalidInputError) as error:
                 if isinstance(error, ApiError) and error.status not in _ABOUT_ONE:
                     raise
-                code = Exit.ERROR
-                complain(refusal(name, str(error)))
+                code, why = Exit.ERROR, in_commands(str(error))
+                complain(refusal(name, why))
                 if as_json:
-                    emit({"id": name, "error": {"detail": str(error)}})
+                    emit({"id": name, "error": {"detail": why}})
 
     if as_json:
         for result in results():
             emit(result)
-    else:
-        show(results())
+        return code
+    done = results()
+    for first in done:  # of what was refused, all has been said
+        show(chain([first], done))
     return code
 
 

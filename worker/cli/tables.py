@@ -11,16 +11,20 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from worker.cli.owed import (
+    is_off,
+    last_attempt,
+    next_of,
+    off_in_words,
+    pause_of,
+    receiver_name,
+    webhook_in_full,
+    webhook_of,
+    why_off,
+)
 from worker.cli.process import printable
 from worker.cli.timeline import Node, delivery_node
-from worker.cli.words import (
-    age,
-    ahead,
-    last_attempt,
-    pause_of,
-    state_of,
-    webhook_of,
-)
+from worker.cli.words import age, ahead, state_of
 from worker.model import JsonObject
 
 STYLES = {
@@ -48,8 +52,8 @@ STYLES = {
 }
 """By the first word of a text."""
 
-_WIDE = 140
-"""On fewer columns a delivery is shown on two lines."""
+_WIDE, _ROOMY = 170, 110
+"""On fewer columns than the first a delivery is shown on two lines, than the second a tracker."""
 
 
 def screen() -> Console:
@@ -138,7 +142,10 @@ def _leaf(node: Node) -> Text:
 
 
 def show_trackers(trackers: Iterable[JsonObject]) -> None:
-    """Print trackers as a table; on 80 columns there is room for accounts only if they differ."""
+    """Print trackers as a table; their accounts only if they differ.
+
+    Where there is no room for how webhooks stand beside it, each is shown on two lines.
+    """
     now, found = datetime.now(UTC), list(trackers)
     columns: dict[str, list[object]] = {
         "Generation": [each["generation_id"] for each in found],
@@ -152,11 +159,29 @@ def show_trackers(trackers: Iterable[JsonObject]) -> None:
         del columns["Account"]
     if not any(columns["Webhook"]):
         del columns["Webhook"]
+    elif screen().width < _ROOMY:
+        columns = _on_two_lines(columns)
     show_table(list(columns), zip(*columns.values(), strict=True))
 
 
-def show_tracker(tracker: JsonObject) -> None:
-    """Print all that there is to say about one tracker, but the provider's own object."""
+def _on_two_lines(columns: dict[str, list[object]]) -> dict[str, list[object]]:
+    """Put the model and the account below the ID, and the webhook below the state."""
+    about = [columns[name] for name in ("Model", "Account") if name in columns]
+    below = [", ".join(filter(None, map(str, each))) for each in zip(*about, strict=True)]
+    return {
+        "Generation, model": list(zip(columns["Generation"], below, strict=True)),
+        "State, webhook": list(zip(columns["State"], columns["Webhook"], strict=True)),
+        "Age": columns["Age"],
+    }
+
+
+def show_tracker(tracker: JsonObject, receiver: JsonObject | None = None) -> None:
+    """Print all that there is to say about one tracker, but the provider's own object.
+
+    Args:
+        tracker: It.
+        receiver: The endpoint of its webhook, if that is off or was; None: no longer kept.
+    """
     now, metadata, finished = datetime.now(UTC), tracker.get("metadata"), tracker.get("finished_at")
     show_fields(
         [
@@ -169,10 +194,10 @@ def show_tracker(tracker: JsonObject) -> None:
             ("failure code", tracker.get("failure_code")),
             ("may be retried", _yes_or_no(tracker.get("retryable"))),
             ("last error", tracker.get("last_error")),
-            ("webhook", webhook_of(tracker, now)),
+            ("webhook", webhook_in_full(tracker, receiver, now)),
             *_waiting(tracker.get("webhook") or {}, now),
             ("callback_url", tracker.get("callback_url")),
-            ("endpoint", tracker.get("endpoint")),
+            ("endpoint", tracker.get("endpoint") or (tracker.get("webhook") or {}).get("endpoint")),
             ("events", ", ".join(tracker.get("events") or ())),
             ("metadata", json.dumps(metadata, ensure_ascii=False) if metadata else None),
             ("tracked at", tracker.get("tracked_at")),
@@ -206,41 +231,49 @@ def show_end(tracker: JsonObject) -> None:
 def show_deliveries(deliveries: Iterable[JsonObject]) -> None:
     """Print deliveries as a table; where there is no room for two IDs side by side, on two lines.
 
-    To whom they are owed is in the JSON, and too long.
+    To whom they are owed is told where there is room for it.
     """
-    now = datetime.now(UTC)
+    now, width = datetime.now(UTC), screen().width
+    columns = ("Generation", "Delivery", "State", "", "Event", "Age", "Attempts", "Endpoint")
     rows = [
         (
             each.get("generation_id") or f"endpoint {each.get('endpoint')}",
             each["id"],
             each["state"],
-            pause_of(each, now),
+            next_of(each, now),
             each["type"].removeprefix("generation."),
             age(each.get("created_at"), now),
             last_attempt(each.get("attempts") or ()),
+            receiver_name(each),
         )
         for each in deliveries
     ]
-    if screen().width >= _WIDE:
-        columns = ("Generation", "Delivery", "State", "", "Event", "Age", "Attempts")
+    if width >= _WIDE:
         show_table(columns, rows)
         return
-    pairs = ((*zip(row[0:6:2], row[1:6:2], strict=True), row[6]) for row in rows)
-    show_table(("Generation, delivery", "State", "Event, age", "Attempts"), pairs)
+    shown = 5 if width >= _ROOMY else 4
+    pairs = ((*zip(row[0:6:2], row[1:6:2], strict=True), *row[6:])[:shown] for row in rows)
+    titles = ("Generation, delivery", "State", "Event, age", "Attempts", "Endpoint")
+    show_table(titles[:shown], pairs)
 
 
 def _waiting(owed: JsonObject, now: datetime) -> list[tuple[str, object]]:
-    """Tell when it is tried next, and why not earlier."""
+    """Tell when it is tried next, and why not earlier; held, the next may be another's attempt."""
     at, held = owed.get("next_attempt_at"), owed.get("held") or {}
     left = ahead(at, now)
+    when = f"{at} ({left})" if left else at
     return [
-        ("next attempt at", f"{at} ({left})" if left else at),
+        ("next attempt at", None if held else when),
+        ("next attempt", f"not before {when}" if held and at else None),
         ("held", held.get("in_words")),
     ]
 
 
-def show_delivery(delivery: JsonObject) -> None:
-    """Print all that there is to say about one delivery, and its attempts below."""
+def show_delivery(delivery: JsonObject, receiver: JsonObject | None = None) -> None:
+    """Print all that there is to say about one delivery, and its attempts below.
+
+    `receiver` is as in `show_tracker`.
+    """
     now = datetime.now(UTC)
     show_fields(
         [
@@ -252,6 +285,7 @@ def show_delivery(delivery: JsonObject) -> None:
             ("endpoint", delivery.get("endpoint")),
             ("created at", delivery.get("created_at")),
             *_waiting(delivery, now),
+            (delivery["state"], off_in_words(delivery, receiver) if is_off(delivery) else None),
         ]
     )
     show_tree(delivery_node(delivery, (), now))
@@ -274,7 +308,7 @@ def condition_of(endpoint: JsonObject, now: datetime) -> str:
     'off (by hand)'
     """
     if not endpoint.get("enabled"):
-        return f"off ({endpoint.get('disabled_reason') or 'switched off'})"
+        return f"off ({why_off(endpoint)})"
     found = "on"
     if endpoint.get("failing_since"):
         why = f" ({endpoint['failed_with']})" if endpoint.get("failed_with") else ""

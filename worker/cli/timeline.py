@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
+from worker.cli.owed import NOBODY, ending_of, has_receiver
 from worker.cli.words import ahead, attempt_in_words, duration
 from worker.model import JsonObject
 
@@ -62,13 +63,19 @@ def tree_of(
     known = {delivery["id"] for some in owed.values() for delivery in some}
     told = [each for each in entries if each.get("delivery_id") not in known]
     replays = [each for each in entries if each["kind"] == "replay"]
+    nobody = f"{NOBODY}: no callback URL, no endpoint"
+    unowed = "owed to no receiver (any more)" if has_receiver(tracker) else nobody
     root = Node(str(tracker["generation_id"]), str(tracker["state"]))
     for what, group in groupby(told, _sameness):
         some = list(group)
         if what[0] == "look" and (len(some) > SHOWN_LOOKS or any(map(_looks_of, some))):
             root.children.append(_looks(some, clock))
             continue
-        root.children += (_entry(each, owed, replays, clock) for each in some)
+        for each in some:
+            node = _entry(each, owed, replays, clock)
+            if each["kind"] == "event" and not node.children:
+                node.children = [Node(unowed, "canceled")]
+            root.children.append(node)
     return root
 
 
@@ -81,8 +88,7 @@ def delivery_node(
     """
     born = str(delivery["created_at"])
     clock = now if isinstance(now, _Clock) else _Clock(datetime.fromisoformat(born), now)
-    why = f" ({delivery['reason']})" if delivery.get("reason") else ""
-    text = f"{delivery['state']}{why}  {delivery['id']}  {delivery.get('url') or ''}".rstrip()
+    text = f"{ending_of(delivery)}  {delivery['id']}  {delivery.get('url') or ''}".rstrip()
     node = Node(text, str(delivery["state"]))
     lines = [(str(each["at"]), *_attempt(each)) for each in delivery.get("attempts") or ()]
     lines += [
@@ -95,7 +101,9 @@ def delivery_node(
         lines.append((max(str(held["since"]), born), f"held: {held['in_words']}", "warning"))
     node.children = [Node(f"{clock(at)}  {text}", style) for at, text, style in sorted(lines)]
     if due:
-        text = f"next attempt {ahead(due, clock.now)}".rstrip()
+        left = ahead(due, clock.now)
+        least = " at the earliest" if held and left else ""
+        text = f"next attempt {left}".rstrip() + least
         node.children.append(Node(f"{clock(due)}  {text}", "pending"))
     return node
 
@@ -134,8 +142,6 @@ def _entry(
     if entry["kind"] == "event":
         some = owed.get(str(entry.get("event_id")), ())
         node.children = [delivery_node(each, replays, clock) for each in some]
-        if not some:
-            node.children = [Node("owed to no receiver (any more)", "canceled")]
     return node
 
 

@@ -17,6 +17,8 @@ from rich.text import Text
 
 from worker.cli import tables
 from worker.cli.process import Exit, complain, emit, wants_json
+from worker.cli.receivers import tell_if_off
+from worker.cli.routes import in_commands
 from worker.cli.session import api, refusal
 from worker.cli.waiting import shown, wait_for
 from worker.client import Client
@@ -69,6 +71,8 @@ def track(account: str, wanted: Ids, terms: JsonObject, *, wait: bool, json: boo
     names, first = list[str](), list[JsonObject]()
     with api() as client:
         for tracker in _tracked(client, items, tally, as_json=as_json):
+            if tally.done - tally.refused == 1:  # they all have the same terms
+                tell_if_off(client, tracker)
             if wait:
                 names.append(str(tracker["generation_id"]))
             elif as_json:
@@ -105,7 +109,7 @@ def _tracked(
                 if tally.refused <= COMPLAINTS:
                     error = result.get("error") or {}
                     why = str(error.get("detail") or error)
-                    complain(refusal(str(result.get("generation_id")), why))
+                    complain(refusal(str(result.get("generation_id")), in_commands(why)))
     except DreamhookError:
         if tally.done:
             complain(f"{tally.summary()}, then it broke off. The same command again is safe.")

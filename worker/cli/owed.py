@@ -1,0 +1,209 @@
+"""Says in a few words how what is owed stands, and what can be done about it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from math import ceil
+
+from worker import model
+from worker.cli.words import ahead, state_of
+from worker.model import DeliveryReason, DeliveryState, DisabledReason, JsonObject
+
+_WHY_OFF = {
+    DisabledReason.ASKED.value: "switched off by hand",
+    DisabledReason.FAILING.value: "failing for five days",
+}
+"""What the API says of an endpoint, as it stands behind "is off"."""
+
+NOBODY = "nobody asked to be told"
+
+
+def last_attempt(attempts: Sequence[JsonObject]) -> str:
+    """Say how many attempts there were and how the last one ended.
+
+    >>> last_attempt([{"status": None, "error": "no answer"}, {"status": 503, "error": None}])
+    '2, HTTP 503'
+    """
+    if not attempts:
+        return "0"
+    last = attempts[-1]
+    return f"{len(attempts)}, {last.get('error') or 'HTTP ' + str(last.get('status'))}"
+
+
+# --- held -----------------------------------------------------------------------------------------
+
+
+def pause_of(endpoint: JsonObject, now: datetime) -> str:
+    """Say of an endpoint that its origin is held, and when a probe goes there.
+
+    >>> pause_of({"held": {"until": "2026-01-01T00:00:12.000Z"}}, datetime(2026, 1, 1, tzinfo=UTC))
+    'held, probe in 12 s'
+    >>> pause_of({"held": {"until": None}}, datetime(2026, 1, 1, tzinfo=UTC))
+    'held, probe under way'
+    """
+    held = endpoint.get("held")
+    if not held:
+        return ""
+    when = "under way" if held.get("until") is None else ahead(held["until"], now) or "now"
+    return f"held, probe {when}"
+
+
+def wait_of(owed: JsonObject, now: datetime) -> str:
+    """Say of a delivery or a webhook that it is held. The probe may be another's, so: at least.
+
+    >>> wait_of({"held": {"until": "2026-01-01T00:00:12.000Z"}}, datetime(2026, 1, 1, tzinfo=UTC))
+    'held, 12 s at least'
+    >>> wait_of({"held": {"until": None}}, datetime(2026, 1, 1, tzinfo=UTC))
+    'held, probe under way'
+    """
+    held = owed.get("held")
+    if not held or held.get("until") is None:
+        return pause_of(owed, now)
+    left_s = (datetime.fromisoformat(held["until"]) - now).total_seconds()
+    return f"held, {model.age(ceil(left_s))} at least" if left_s > 0 else "held, probe now"
+
+
+def next_of(delivery: JsonObject, now: datetime) -> str:
+    """Say what a delivery waits for, or why nothing more comes, beside its state.
+
+    >>> at = {"state": "pending", "next_attempt_at": "2026-01-01T00:02:00.000Z"}
+    >>> next_of(at, datetime(2026, 1, 1, tzinfo=UTC))
+    'next in 2 min'
+    """
+    if is_off(delivery):
+        return _was_off(delivery)
+    left = ahead(delivery.get("next_attempt_at"), now)
+    return wait_of(delivery, now) or (f"next {left}" if left else "")
+
+
+# --- off ------------------------------------------------------------------------------------------
+
+
+def is_off(owed: JsonObject) -> bool:
+    """Tell whether a delivery or a webhook ended since its endpoint was off."""
+    return owed.get("reason") == DeliveryReason.ENDPOINT_DISABLED
+
+
+def why_off(endpoint: JsonObject) -> str:
+    """Say why an endpoint is off.
+
+    >>> why_off({"disabled_reason": "it was switched off"})
+    'switched off by hand'
+    """
+    reason = endpoint.get("disabled_reason")
+    return _WHY_OFF.get(reason or "", reason or "switched off")
+
+
+def off_in_words(owed: JsonObject, endpoint: JsonObject | None) -> str:
+    """Say of what ended since its endpoint was off why it was, and how to have it all the same.
+
+    Args:
+        owed: A delivery, or the webhook of a tracker.
+        endpoint: As it is now; None: it is no longer kept.
+
+    >>> off_in_words({"endpoint": "mine", "id": "dlv_1"}, {"enabled": True})
+    'its endpoint mine was off and is on again: `dreamhook replay dlv_1`'
+    """
+    its = f"its endpoint {owed.get('endpoint')}"
+    replay = f"`dreamhook replay {owed.get('delivery_id') or owed.get('id')}`"
+    if endpoint is None:
+        return f"{its} was off, and is no longer kept"
+    if endpoint.get("enabled"):
+        return f"{its} was off and is on again: {replay}"
+    return f"{its} is off ({why_off(endpoint)}): {enabling(endpoint)}, then {replay}"
+
+
+def enabling(endpoint: JsonObject) -> str:
+    """Give the command that switches an endpoint on."""
+    return f"`dreamhook endpoints enable {endpoint['name']}`"
+
+
+def ending_of(delivery: JsonObject) -> str:
+    """Say how a delivery stands, and why.
+
+    >>> ending_of({"state": "exhausted", "reason": "endpoint_disabled", "endpoint": "mine"})
+    'exhausted (its endpoint mine was off)'
+    """
+    why = f"its {_was_off(delivery)}" if is_off(delivery) else delivery.get("reason")
+    return f"{delivery['state']} ({why})" if why else str(delivery["state"])
+
+
+def _was_off(owed: JsonObject) -> str:
+    """Leave out the name of a bare callback URL, which is long and says nothing."""
+    name = str(owed.get("endpoint") or "")
+    return "endpoint was off" if not name or name.startswith("url_") else f"endpoint {name} was off"
+
+
+def receiver_name(owed: JsonObject) -> str:
+    """Name to whom a delivery is owed, as its owner does: by the endpoint's name, or the URL.
+
+    >>> receiver_name({"endpoint": "url_0f", "url": "https://example.com/hook"})
+    'https://example.com/hook'
+    """
+    name, url = str(owed.get("endpoint") or ""), str(owed.get("url") or "")
+    return url if name.startswith("url_") and url else name
+
+
+# --- trackers -------------------------------------------------------------------------------------
+
+
+def has_receiver(tracker: JsonObject) -> bool:
+    """Tell whether anybody is to be told of it."""
+    return bool(tracker.get("callback_url") or tracker.get("endpoint"))
+
+
+def webhook_of(tracker: JsonObject, now: datetime) -> str:
+    """Say how a tracker's webhook stands, and why it has not come.
+
+    >>> late = {"state": "pending", "attempts": 3, "status": 503, "error": None}
+    >>> webhook_of({"webhook": late}, datetime.now(UTC))
+    'pending: HTTP 503 (3 attempts)'
+    >>> webhook_of({"webhook": late | {"held": {"until": None}}}, datetime.now(UTC))
+    'pending: held, probe under way; HTTP 503 (3 attempts)'
+    >>> off = {"state": "exhausted", "reason": "endpoint_disabled"}
+    >>> webhook_of({"webhook": late | off}, datetime.now(UTC))
+    'exhausted: endpoint was off'
+    >>> webhook_of({"webhook": {"state": "delivered", "attempts": 1}}, datetime.now(UTC))
+    'delivered'
+    """
+    webhook = tracker.get("webhook") or {}
+    state, count = str(webhook.get("state") or ""), webhook.get("attempts") or 0
+    why = [wait_of(webhook, now)]
+    if is_off(webhook):
+        why.append(_was_off(webhook))
+    elif count and state != DeliveryState.DELIVERED:
+        error = webhook.get("error") or f"HTTP {webhook.get('status')}"
+        why.append(f"{error} ({count} attempt{'' if count == 1 else 's'})")
+    said = "; ".join(filter(None, why))
+    return f"{state}: {said}" if said else state
+
+
+def webhook_in_full(tracker: JsonObject, endpoint: JsonObject | None, now: datetime) -> str:
+    """Say how a tracker's webhook stands where there is a line for it.
+
+    `endpoint` is as in `off_in_words`.
+    """
+    webhook = tracker.get("webhook") or {}
+    if is_off(webhook):
+        return f"{webhook['state']}: {off_in_words(webhook, endpoint)}"
+    if not webhook and not has_receiver(tracker):
+        return f"none: {NOBODY} (no callback URL, no endpoint)"
+    return webhook_of(tracker, now)
+
+
+def standing_of(tracker: JsonObject, now: datetime) -> str:
+    """Say how a tracker stands, and how its webhook does if it is owed one; first, if it is held.
+
+    >>> it = {"state": "completed", "webhook": {"state": "delivered", "attempts": 1}}
+    >>> standing_of(it, datetime.now(UTC))
+    'completed, webhook delivered'
+    >>> it = {"state": "completed", "webhook": {"state": "pending", "held": {"until": None}}}
+    >>> standing_of(it, datetime.now(UTC))
+    'webhook held, probe under way; completed'
+    """
+    pause = wait_of(tracker.get("webhook") or {}, now)
+    if pause:
+        return f"webhook {pause}; {state_of(tracker)}"
+    webhook = webhook_of(tracker, now)
+    return f"{state_of(tracker)}, webhook {webhook}" if webhook else state_of(tracker)
