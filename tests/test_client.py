@@ -324,6 +324,41 @@ def test_an_api_that_is_away_from_the_start_does(api: Stub, client: Client) -> N
         client.wait("luma", "g-1")
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_an_error_of_the_moment_does_not_from_the_start_on(
+    api: Stub, client: Client, status: int
+) -> None:
+    api.answers = [problem(status, "Redis does not answer"), HANG_UP, (200, COMPLETED)]
+    assert client.wait("luma", "g-1") == COMPLETED
+
+
+def test_a_wait_tells_once_that_the_api_is_away(api: Stub, client: Client) -> None:
+    away = problem(503, "starting")
+    api.answers = [(200, TRACKING), away, away, HANG_UP, (200, TRACKING), away, (200, COMPLETED)]
+    told: list[str] = []
+    client.wait("luma", "g-1", tell_away=lambda error: told.append(str(error)))
+    assert told == ["starting (HTTP 503)"] * 2
+
+
+def test_a_wait_asks_again_when_the_api_says(
+    api: Stub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("worker.client.methods.time.sleep", pauses.append)
+    api.headers = {"Retry-After": "7"}
+    api.answers = [problem(503, "starting"), (200, COMPLETED)]
+    client.wait("luma", "g-1")
+    assert 6 < pauses[0] <= 7
+
+
+def test_a_wait_whose_api_is_away_when_the_time_is_up_ends_with_that(
+    api: Stub, client: Client
+) -> None:
+    api.answers = [(200, TRACKING), problem(503, "starting")]
+    with pytest.raises(ApiError, match="starting"):
+        client.wait("luma", "g-1", timeout_s=0.05)
+
+
 def test_an_api_that_stays_away_ends_the_wait(api: Stub, client: Client) -> None:
     api.answers = [(200, TRACKING), HANG_UP]
     client._patience_s = 0.0

@@ -270,3 +270,22 @@ def test_an_api_that_goes_away_is_told_and_the_figures_stay(
         screen.until("live")
         screen.type("q")
         assert screen.process.wait(10) == 0
+
+
+def test_the_webhook_latency_is_not_cut_off_on_80_columns() -> None:
+    minute = {"at": "2026-01-01T00:09:00.000Z", "completed": 1234, "latency_p95_s": 0.031}
+    shown = drawn(View("http://127.0.0.1:8080", STATS | {"last_hour": [minute] * 60}), width=80)
+    assert "1,234 ends a minute at most   webhook after 31 ms (p95)" in shown
+
+
+def test_it_waits_for_an_api_that_is_away_when_it_starts(
+    queue: FakeApi, on_screen: OnScreen
+) -> None:
+    queue.answers["GET /v1/stats"] = (503, {"title": "x", "detail": "Redis does not answer."})
+    with on_screen("top", "--interval", "0.2") as screen:
+        screen.until("Redis does not answer.")
+        queue.answers["GET /v1/stats"] = (200, STATS)
+        screen.until("2 tracking")
+        screen.until("live")
+        screen.type("q")
+        assert screen.process.wait(10) == 0

@@ -122,6 +122,18 @@ def test_a_wait_that_nobody_watches_says_once_that_looks_fail(api: FakeApi, run:
     assert ended.err == "dreamhook: g-1: the last look failed: 404 Not Found; looking again\n"
 
 
+def test_a_wait_goes_on_when_redis_is_away_for_a_moment_and_says_so_once(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.client.methods.PAUSE_S", 0.01)
+    away = (503, {"title": "Service Unavailable", "detail": "Redis does not answer."})
+    answers = iter([away, away, (200, tracker(state="completed"))])
+    api.answers["GET /v1/trackers/luma/g-1"] = lambda _: next(answers)
+    ended = run("wait", "g-1")
+    assert (ended.code, [each["state"] for each in ended.lines]) == (0, ["completed"])
+    assert ended.err == "dreamhook: Redis does not answer. (HTTP 503). Waiting on.\n"
+
+
 def test_an_endpoint_and_headers_can_be_named(api: FakeApi, run: Run) -> None:
     api.answers["POST /v1/trackers"] = tracked
     run("track", "g-1", "--endpoint", "studio", "--header", "X-Team: video:one")

@@ -28,6 +28,9 @@ _SHOWN_TROUBLES = 4
 _STANDING, _ACCOUNT = 2, 16
 """The column that says how a tracker stands; so much is shown of its account's name at most."""
 
+_BESIDE = len("last hour") + 4
+"""What stands beside the bars of an hour, with the padding."""
+
 _ID = len("63c2c9b5-b143-4242-bb3f-f5ab57ba27c2")
 
 
@@ -122,22 +125,23 @@ def _by_state(counts: Mapping[str, Any], but: str = "") -> Iterator[tuple[str, o
 def _figure_line(*figures: tuple[str, object, str]) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     for name, value, style in figures:
-        shown = f"{value:,}" if isinstance(value, int) else printable(value)
+        known = "-" if value is None else value  # nothing has been heard yet
+        shown = f"{known:,}" if isinstance(known, int) else printable(known)
         line.append(shown, f"bold {STYLES.get(style, '')}".strip()).append(f" {name}   ", "dim")
     return line
 
 
 def _hour(minutes: Sequence[JsonObject], width: int) -> Text:
-    shown = minutes[-max(10, width - 50) :]
     ends = [
-        sum(each.get(name) or 0 for name in ("completed", "failed", "expired")) for each in shown
+        sum(each.get(name) or 0 for name in ("completed", "failed", "expired")) for each in minutes
     ]
-    line = Text(bars(ends), "cyan", no_wrap=True, overflow="ellipsis")
-    line.append(f"  {max(ends, default=0):,} ends a minute at most", "dim")
-    latencies = [each["latency_p95_s"] for each in shown if each.get("latency_p95_s") is not None]
+    said = f"  {max(ends, default=0):,} ends a minute at most"
+    latencies = [each["latency_p95_s"] for each in minutes if each.get("latency_p95_s") is not None]
     if latencies:
-        line.append(f"   webhook after {duration(latencies[-1])} (p95)", "dim")
-    return line
+        said += f"   webhook after {duration(latencies[-1])} (p95)"
+    left = width - _BESIDE - len(said)
+    line = Text(bars(ends[-max(5, left) :]), "cyan", no_wrap=True, overflow="ellipsis")
+    return line.append(said, "dim")
 
 
 def bars(values: Sequence[float]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
@@ -20,7 +20,8 @@ from worker.cli import tables
 from worker.cli.process import Exit, complain, emit, ended_by_signals, printable, wants_json
 from worker.cli.session import api
 from worker.cli.words import duration, estimate_of, health_of
-from worker.client import ApiError, Client
+from worker.client import Client
+from worker.errors import DreamhookError
 from worker.model import JsonObject, State
 
 STEP_S = 5.0
@@ -67,14 +68,26 @@ def wait_for(
         left = None if until is None else max(0.0, until - monotonic())
         with shown(line):
             if sys.stderr.isatty():
-                line.tell(client.get(account, generation_id))  # there is something to see at once
-            tracker = client.wait(account, generation_id, timeout_s=left, step_s=STEP_S, tell=tell)
+                with suppress(DreamhookError):  # the wait itself will tell what is wrong
+                    line.tell(client.get(account, generation_id))  # something to see at once
+            tracker = client.wait(
+                account,
+                generation_id,
+                timeout_s=left,
+                step_s=STEP_S,
+                tell=tell,
+                tell_away=_tell_away,
+            )
         if as_json:
             emit(tracker)
         else:
             tables.show_end(tracker)
         outcome = outcome or EXIT_OF_STATE.get(tracker["state"], Exit.ERROR)
     return outcome
+
+
+def _tell_away(error: DreamhookError) -> None:
+    complain(f"{error}. Waiting on.")
 
 
 @dataclass(slots=True)
@@ -185,7 +198,7 @@ def _known(client: Client, account: str) -> list[JsonObject]:
         return []
     try:
         return [each for each in client.accounts() if each.get("name") == account]
-    except ApiError:  # the wait itself will tell what is wrong
+    except DreamhookError:  # the wait itself will tell what is wrong
         return []
 
 

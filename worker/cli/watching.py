@@ -24,7 +24,7 @@ from worker.cli.board import LISTINGS, Listing, View, board
 from worker.cli.keyboard import keys
 from worker.cli.process import emit, ended_by_signals, wants_json
 from worker.cli.session import api
-from worker.client import Client, Event
+from worker.client import ApiError, Client, Event, is_away
 from worker.errors import DreamhookError
 from worker.model import JsonObject
 
@@ -38,13 +38,22 @@ TYPES = ("generation", "endpoint", "delivery.exhausted")
 def top(account: str | None, interval_s: float, *, json: bool) -> None:
     """Watch the queue until somebody quits; on a pipe, print its figures once."""
     with api() as client:
-        stats = client.stats()
         if wants_json(asked=json):
-            emit(stats)
+            emit(client.stats())
             return
-        watch = Watch(client, View(client.url, stats), account, interval_s)
+        watch = Watch(client, _first_view(client), account, interval_s)
         with watch.threads(), ended_by_signals():
             _show(watch)
+
+
+def _first_view(client: Client) -> View:
+    """Ask once, so that what is no API is told; one that is away for a while is waited for."""
+    try:
+        return View(client.url, client.stats())
+    except ApiError as error:
+        if not is_away(error):
+            raise
+        return View(client.url, {}, problem=str(error))
 
 
 @dataclass(slots=True)

@@ -15,10 +15,11 @@ from worker.client.http import (
     Http,
     UnreachableError,
     delivery_path,
-    is_away,
     segment,
     tracker_path,
 )
+from worker.client.outage import Outage
+from worker.errors import DreamhookError
 from worker.model import JsonObject, State
 
 MAX_BATCH = 1000
@@ -53,6 +54,7 @@ class Client:
     def __init__(self, url: str, key: str | None = None, *, patience_s: float = PATIENCE_S) -> None:
         self._http = Http(url, key)
         self._patience_s = patience_s
+        self._outage = Outage()
 
     @property
     def url(self) -> str:
@@ -128,12 +130,14 @@ class Client:
             fresh: Whether to look at the provider first, since asset URLs expire.
         """
         params = {"wait": f"{wait:g}"} if wait else {}
-        return self._http.object(
+        tracker = self._http.object(
             "GET",
             tracker_path(account, generation_id),
             params=params | ({"fresh": "true"} if fresh else {}),
             timeout=ANSWER_S + wait,
         )
+        self._outage.end()
+        return tracker
 
     def wait(
         self,
@@ -143,10 +147,12 @@ class Client:
         timeout_s: float | None = None,
         step_s: float = MAX_WAIT_S,
         tell: Callable[[JsonObject], object] = bool,
+        tell_away: Callable[[DreamhookError], object] = bool,
     ) -> JsonObject:
         """Get a tracker when it is over, or as it stands after `timeout_s` seconds.
 
-        Once the API has answered, its being away for a while does not end the wait.
+        The API's being away for a while does not end the wait: a 502, 503 or 504, and no answer at
+        all once there has been one.
 
         Args:
             account: The account's name.
@@ -154,25 +160,27 @@ class Client:
             timeout_s: Wait no longer than that.
             step_s: Ask again after so long, 60 s at most.
             tell: Is called with the tracker as it stands, each time it is not over.
+            tell_away: Is called with the error when the API begins to be away.
         """
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        heard_at: float | None = None
         while True:
-            asked_at = time.monotonic()
+            asked_at, pause_s = time.monotonic(), PAUSE_S
             left = step_s if until is None else min(step_s, max(0.0, until - asked_at))
             try:
                 tracker = self.get(account, generation_id, wait=round(left, 1))
             except (UnreachableError, ApiError) as error:
-                if heard_at is None or not left or not is_away(error):
+                is_new, now = self._outage.since is None, time.monotonic()
+                if not self._outage.goes_on(error, now, patience_s=self._patience_s) or not left:
                     raise
-                if time.monotonic() - heard_at > self._patience_s:
-                    raise
+                if is_new:
+                    tell_away(error)
+                if isinstance(error, ApiError):
+                    pause_s = max(pause_s, error.retry_after_s or 0.0)
             else:
-                heard_at = time.monotonic()
                 if tracker.get("state") != State.TRACKING or not left:
                     return tracker
                 tell(tracker)
-            time.sleep(max(0.0, min(left, asked_at + PAUSE_S - time.monotonic())))
+            time.sleep(max(0.0, min(left, asked_at + pause_s - time.monotonic())))
 
     def cancel(self, account: str, generation_id: str) -> JsonObject:
         """Stop tracking; the generation itself goes on. Get the tracker, which may be over."""

@@ -41,8 +41,8 @@ def redis_may_be_away(
                     retry_after=FULL_RETRY_S,
                 ) from error
             raise UnavailableError(
-                f"Redis does not answer as it should ({type(error).__name__}). Try again: "
-                "what is asked twice is done once.",
+                f"Redis does not answer as it should ({type(error).__name__}). Try again in a"
+                " moment.",
             ) from error
 
     return told
