@@ -8,6 +8,7 @@
     ├── ConflictError          it exists with other settings
     │   └── UnderWayError          it is being done just now; says when to ask again
     ├── UnavailableError       cannot be done now; says when to try again
+    │   └── NotSentError           the provider of a submission cannot be reached; nothing was sent
     ├── RefusedError           the provider has made nothing, and says why
     ├── UnansweredError        nobody knows yet what came of it; says where to ask
     └── ConfigurationError     the deployment cannot start like this; says what to set
@@ -82,6 +83,14 @@ class UnderWayError(ConflictError):
         super().__init__(message)
         self.submission_id = submission_id
         self.retry_after = retry_after
+
+
+class NotSentError(UnavailableError):
+    """The provider cannot be reached: nothing was sent, and nothing made."""
+
+    def __init__(self, message: str, *, submission: Submission, retry_after: float) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.submission = submission
 
 
 class RefusedError(DreamhookError):

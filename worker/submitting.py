@@ -19,6 +19,7 @@ from worker import shapes, submissions, telemetry
 from worker.disputes import other_request
 from worker.errors import (
     NotFoundError,
+    NotSentError,
     RefusedError,
     UnansweredError,
     UnavailableError,
@@ -119,7 +120,8 @@ class Submitting:
             InvalidInputError: a field cannot be used, or the key was used for something else.
             UnderWayError: the same key's call is being made just now.
             RefusedError: the provider refuses; nothing was made.
-            UnavailableError: nothing was sent, and nothing made.
+            NotSentError: the provider cannot be reached; nothing was sent, and nothing made.
+            UnavailableError: Redis is away; nothing was sent, and nothing made.
             UnansweredError: nobody knows yet whether it was made.
         """
         account, asked = request.account, request.request
@@ -203,11 +205,13 @@ class Submitting:
                 await _patiently(after, lambda: store.settle(after))
                 raise RefusedError(after, creation)
             case NotSent(detail=detail):
-                after = submission.but(state=SubmissionState.REFUSED, detail=detail)
+                why = f"Nothing was sent: the provider cannot be reached ({detail})."
+                after = submission.but(state=SubmissionState.REFUSED, detail=why)
                 await _patiently(after, lambda: store.settle(after))
-                raise UnavailableError(
+                raise NotSentError(
                     f"The provider of account {submission.account} cannot be reached ({detail}). "
                     "Nothing was sent.",
+                    submission=after,
                     retry_after=5.0,
                 )
             case InDoubt(detail=detail):

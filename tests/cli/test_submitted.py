@@ -40,16 +40,19 @@ def test_submissions_are_a_table_that_says_why_one_came_to_nothing(
     api: FakeApi, run_on_terminal: Run
 ) -> None:
     made = submission("sub_2", state="created", generation_id="g-1")
-    refused = submission(state="refused", detail="Prompt is \x1b[31mrequired")
-    page = {"items": [made, refused], "next_cursor": None}
+    refusal = {"status": 400, "body": None}
+    refused = submission(state="refused", detail="Prompt is \x1b[31mrequired", refusal=refusal)
+    unsent = submission("sub_0", state="refused", detail="Nothing was sent: no way", refusal=None)
+    page = {"items": [made, refused, unsent], "next_cursor": None}
     api.answers["GET /v1/generations"] = (200, page)
 
     ended = run_on_terminal("submissions")
 
-    heading, first, second = ended.out.splitlines()
+    heading, first, second, third = ended.out.splitlines()
     assert heading.split() == ["Submission", "State", "Generation"]
     assert first.split() == ["sub_2", "created", "g-1"]
     assert second.split()[:4] == ["sub_1", "refused", "Prompt", "is"]
+    assert third.split()[:4] == ["sub_0", "not", "sent", "Nothing"]
     assert "\x1b" not in ended.out
 
 

@@ -154,6 +154,9 @@ async def test_a_provider_that_cannot_be_reached_was_sent_nothing(town: Town) ->
     assert answer.headers["retry-after"]
     (submission,) = (await site.api.get("/v1/generations")).json()["items"]
     assert (submission["state"], submission["refusal"]) == ("refused", None)
+    assert submission["detail"].startswith("Nothing was sent: the provider cannot be reached (")
+    assert answer.json()["submission"] == submission["id"]
+    assert answer.json()["instance"] == f"/v1/generations/{submission['id']}"
     assert (await town.site().submit(key="k-1")).status_code == 202
 
 

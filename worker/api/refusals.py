@@ -1,4 +1,4 @@
-"""Problems of submitting: refused by the provider, not answered, under way, or another's key.
+"""Problems of submitting: refused, not sent, not answered, under way, or another's key.
 
 They name the submission, and have what the provider said as it said it.
 """
@@ -6,11 +6,19 @@ They name the submission, and have what the provider said as it said it.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import TypeAlias
 
 from fastapi import Request, Response
 
-from worker.api.problems import Handler, Problem
-from worker.errors import KeyReusedError, RefusedError, UnansweredError, UnderWayError
+from worker.api.problems import Handler, Problem, problem_of
+from worker.errors import (
+    KeyReusedError,
+    NotSentError,
+    RefusedError,
+    UnansweredError,
+    UnderWayError,
+)
 from worker.model import JsonObject, SubmissionState
 
 _OF_CREDENTIALS = {401, 403}
@@ -18,10 +26,13 @@ _PASSED_ON = {400, 402, 409, 413, 415, 422, 429}
 """Statuses of a provider that say to our caller what they said to us."""
 
 
-async def _told(
-    _request: Request, error: KeyReusedError | RefusedError | UnansweredError | UnderWayError
-) -> Response:
+_Told: TypeAlias = KeyReusedError | NotSentError | RefusedError | UnansweredError | UnderWayError
+
+
+async def _told(_request: Request, error: _Told) -> Response:
     match error:
+        case NotSentError():
+            problem = replace(problem_of(error), more=_about(error.submission.id))
         case KeyReusedError():
             errors = [(error.field, error.message), *error.differing]
             problem = Problem(422, str(error), errors, more=_about(error.submission_id))
@@ -83,5 +94,5 @@ def _address(submission_id: str) -> str:
 
 
 HANDLERS: dict[int | type[Exception], Handler] = dict.fromkeys(
-    (KeyReusedError, RefusedError, UnansweredError, UnderWayError), _told
+    (KeyReusedError, NotSentError, RefusedError, UnansweredError, UnderWayError), _told
 )

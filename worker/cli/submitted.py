@@ -38,13 +38,19 @@ def _show_table(submissions: Iterable[JsonObject]) -> None:
     now, found = datetime.now(UTC), list(submissions)
     columns: dict[str, list[object]] = {
         "Submission": [each["id"] for each in found],
-        "State": [each["state"] for each in found],
+        "State": [_state_of(each) for each in found],
         "Age": [age(each.get("begun_at"), now) for each in found],
         "Generation": [each.get("generation_id") or each.get("detail") or "" for each in found],
     }
     if tables.screen().width < WIDE:
         del columns["Age"]
     tables.show_table(list(columns), zip(*columns.values(), strict=True))
+
+
+def _state_of(submission: JsonObject) -> str:
+    """Say how it stands; what was refused by nobody has not been sent."""
+    is_unsent = submission["state"] == SubmissionState.REFUSED and not submission.get("refusal")
+    return "not sent" if is_unsent else str(submission["state"])
 
 
 def _each(submissions: Iterable[JsonObject]) -> None:
@@ -60,7 +66,7 @@ def _show(submission: JsonObject) -> None:
         [
             ("submission", submission["id"]),
             ("account", f"{submission['account']} (provider {submission.get('provider')})"),
-            ("state", submission["state"]),
+            ("state", _state_of(submission)),
             ("why", submission.get("detail")),
             ("provider's status", refusal.get("status")),
             ("it said", writing.dumps(body, ensure_ascii=False) if body else None),
