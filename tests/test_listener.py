@@ -137,6 +137,7 @@ async def test_it_answers_with_the_status_that_it_was_told() -> None:
     async with receiver(status=410) as it:
         assert [await it.post(signed()) for _ in range(2)] == [410, 410]
     assert not it.noted[-1].duplicate
+    assert it.noted[-1].reason == "failing on purpose"
 
 
 @pytest.mark.parametrize("body", ["", "no JSON", "[]", "[" * 100_000])

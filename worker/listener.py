@@ -60,6 +60,8 @@ class Received:
     answer: int
 
 
+_ON_PURPOSE = "failing on purpose"
+
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
@@ -71,7 +73,7 @@ class Passed:
         status: The HTTP status to answer it with.
         headers: The headers to answer it with, without those of one connection.
         body: The body to answer it with; None: whatever the receiver has to say.
-        reason: Why it could not be passed on; None if it was.
+        reason: Why it was not taken, or could not be passed on; None if it was.
     """
 
     status: int
@@ -113,8 +115,11 @@ def create_app(
 
 
 def _taken_with(status: int) -> Forward:
+    is_taken = 200 <= status < 300  # noqa: PLR2004 - "2xx"
+    reason = None if is_taken else _ON_PURPOSE
+
     async def take(_headers: Headers, _body: bytes) -> Passed:
-        return Passed(status=status)
+        return Passed(status=status, reason=reason)
 
     return take
 
@@ -190,7 +195,7 @@ class _Receiver:
             return Passed(status=HTTPStatus.BAD_REQUEST, reason="the body is not a JSON object")
         if self._failures_left > 0:
             self._failures_left -= 1
-            return Passed(status=HTTPStatus.SERVICE_UNAVAILABLE, reason="failing on purpose")
+            return Passed(status=HTTPStatus.SERVICE_UNAVAILABLE, reason=_ON_PURPOSE)
         return await self._forward(headers, body)
 
     def _recall(self, name: str) -> _Known:

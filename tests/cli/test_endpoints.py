@@ -50,6 +50,17 @@ def test_endpoints_are_a_table_that_tells_what_is_wrong(api: FakeApi, run_on_ter
     assert "\x1b" not in shown
 
 
+def test_no_url_of_an_endpoint_is_broken_on_80_columns(api: FakeApi, run_on_terminal: Run) -> None:
+    url = f"https://hooks.example.com/{'x' * 45}"
+    page = {"items": [endpoint("a-studio", url=url), endpoint()], "next_cursor": None}
+    api.answers["GET /v1/endpoints"] = (200, page)
+    assert [line.rstrip() for line in run_on_terminal("endpoints").out.splitlines()[:3]] == [
+        "Endpoint, URL  State",
+        "a-studio       on",
+        f"  {url}",
+    ]
+
+
 def test_put_sends_what_was_typed_and_shows_the_secret(api: FakeApi, run: Run) -> None:
     api.answers["PUT /v1/endpoints/studio"] = (201, endpoint(secret=SECRET))
 

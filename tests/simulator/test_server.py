@@ -249,7 +249,8 @@ def test_the_command_says_where_it_listens_serves_and_stops_when_told() -> None:
         assert process.stderr is not None
         line = process.stdout.readline().decode()
         base_url = line.split("LUMAAI_BASE_URL=")[1].strip(" )\n")
-        assert f"curl -X POST {base_url}/generations" in process.stdout.readline().decode()
+        start = process.stdout.readline().decode()
+        assert f"curl -X POST {base_url}/generations -H 'Authorization: Bearer k' " in start
         assert "--seed 5" in process.stdout.readline().decode()
         with httpx.Client(headers={"Authorization": "Bearer k"}, trust_env=False) as luma:
             # This process runs on uvloop: the reset must be one there, too.

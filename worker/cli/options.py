@@ -9,6 +9,15 @@ import typer
 Account = Annotated[
     str, typer.Option("--account", "-a", metavar="NAME", help="The account it belongs to.")
 ]
+AnyAccount = Annotated[
+    str | None,
+    typer.Option(
+        "--account",
+        "-a",
+        metavar="NAME",
+        help="The account it belongs to. By default luma, or whichever it is found in.",
+    ),
+]
 OfAccount = Annotated[
     str | None,
     typer.Option("--account", "-a", metavar="NAME", help="Only those of this account."),

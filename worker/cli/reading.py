@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 from worker.cli import account_tables, tables
+from worker.cli.finding import in_its_account
 from worker.cli.process import Exit, complain, emit, wants_json
 from worker.cli.receivers import receiver_of
 from worker.cli.session import PAGE, api, do_to_each, page_of, show_some
 from worker.cli.timeline import tree_of
 from worker.cli.words import age, state_of
-from worker.errors import NotFoundError
+from worker.client import ApiError
+from worker.errors import InvalidInputError, NotFoundError
 from worker.model import DeliveryState, JsonObject, State
 
 # --- trackers -------------------------------------------------------------------------------------
 
 
-def get(account: str, generation_id: str, *, fresh: bool, timeline: bool, json: bool) -> None:
+def get(
+    account: str | None, generation_id: str, *, fresh: bool, timeline: bool, json: bool
+) -> None:
     """Show one tracker and what happened to it; as JSON one of them."""
     as_json = wants_json(asked=json)
     with api() as client:
         if as_json and timeline:
-            for entry in client.timeline(account, generation_id):
+            for entry in in_its_account(
+                client, account, generation_id, lambda it: client.timeline(it, generation_id)
+            ):
                 emit(entry)
             return
-        tracker = client.get(account, generation_id, fresh=fresh)
+        tracker = in_its_account(
+            client, account, generation_id, lambda it: client.get(it, generation_id, fresh=fresh)
+        )
         if as_json:
             emit(tracker)
             return
+        account = str(tracker["account"])
         entries = client.timeline(account, generation_id)
         owed = list(client.deliveries(account=account, generation_id=generation_id, page=PAGE))
         receiver = receiver_of(client, tracker.get("webhook") or {})
@@ -86,15 +96,36 @@ def show_deliveries(delivery_ids: Iterable[str], *, json: bool) -> Exit:
             for delivery in deliveries:
                 tables.show_delivery(delivery, receiver_of(client, delivery))
 
-        return do_to_each(delivery_ids, client.delivery, show, as_json=wants_json(asked=json))
+        def one(delivery_id: str) -> JsonObject:
+            return _a_delivery(client.delivery, delivery_id)
+
+        return do_to_each(delivery_ids, one, show, as_json=wants_json(asked=json))
 
 
 def replay(delivery_ids: Iterable[str], *, json: bool) -> Exit:
     """Have deliveries made again."""
     with api() as client:
+
+        def again(delivery_id: str) -> JsonObject:
+            return _a_delivery(client.replay, delivery_id)
+
         return do_to_each(
-            delivery_ids, client.replay, tables.show_deliveries, as_json=wants_json(asked=json)
+            delivery_ids, again, tables.show_deliveries, as_json=wants_json(asked=json)
         )
+
+
+def _a_delivery(do: Callable[[str], JsonObject], delivery_id: str) -> JsonObject:
+    """Do something to a delivery; say so if that is no ID of one."""
+    try:
+        return do(delivery_id)
+    except ApiError as error:
+        if error.status != HTTPStatus.NOT_FOUND or delivery_id.startswith("dlv_"):
+            raise
+        raise InvalidInputError(
+            "ID",
+            f"{delivery_id} is not that of a delivery, dlv_…; if it is a generation's,"
+            f" `dreamhook deliveries --generation {delivery_id}` lists what is owed for it",
+        ) from error
 
 
 # --- accounts -------------------------------------------------------------------------------------

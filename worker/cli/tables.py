@@ -38,6 +38,7 @@ STYLES = {
     "problem": "red",
     "expired": "yellow",
     "unknown": "yellow",
+    "not": "yellow",
     "warning": "yellow",
     "canceled": "bright_black",
     "tracking": "cyan",
@@ -295,10 +296,19 @@ def show_delivery(delivery: JsonObject, receiver: JsonObject | None = None) -> N
 
 
 def show_endpoints(endpoints: Iterable[JsonObject]) -> None:
-    """Print endpoints as a table."""
+    """Print endpoints as a table, or, where that would break a URL, each URL on a line below."""
     now = datetime.now(UTC)
-    rows = ((each["name"], condition_of(each, now), each["url"]) for each in endpoints)
-    show_table(("Endpoint", "State", "URL"), rows)
+    rows = [(each["name"], condition_of(each, now), each["url"]) for each in endpoints]
+    widths = [max((len(printable(row[number])) for row in rows), default=0) for number in range(3)]
+    if sum(widths) + 4 <= screen().width:
+        show_table(("Endpoint", "State", "URL"), rows)
+        return
+    title = "Endpoint, URL"
+    width = max(widths[0], len(title))
+    screen().print(Text(f"{title:<{width}}  State", "bold"), soft_wrap=True)
+    for name, condition, url in rows:
+        line = Text.assemble(f"{printable(name):<{width}}  ", styled(condition))
+        screen().print(line, Text(f"  {printable(url)}"), sep="\n", soft_wrap=True)
 
 
 def condition_of(endpoint: JsonObject, now: datetime) -> str:

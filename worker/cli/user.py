@@ -11,6 +11,7 @@ import typer
 from worker.cli.options import (
     Account,
     All,
+    AnyAccount,
     Events,
     GenerationId,
     GenerationIds,
@@ -40,7 +41,8 @@ def track(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="Comes back in every webhook: key=value or a JSON object; may be repeated.",
+            help="Comes back in every webhook: key=value, the value a string, or a JSON object;"
+            " may be repeated.",
         ),
     ] = None,
     header: Headers = None,
@@ -86,7 +88,7 @@ def track(
 def get(
     *,
     generation_id: GenerationId,
-    account: Account = "luma",
+    account: AnyAccount = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Look at the provider first: asset URLs expire.")
     ] = False,
@@ -104,7 +106,7 @@ def get(
 def wait(
     *,
     generation_ids: GenerationIds,
-    account: Account = "luma",
+    account: AnyAccount = None,
     timeout: Annotated[
         float | None,
         typer.Option(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 
 from rich.console import RenderableType
@@ -17,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli import tables
+from worker.cli.finding import in_its_account
 from worker.cli.process import Exit, complain, emit, ended_by_signals, printable, wants_json
 from worker.cli.session import api
 from worker.cli.words import duration, estimate_of, health_of
@@ -39,7 +41,7 @@ EXIT_OF_STATE = {
 
 
 def wait(
-    account: str, generation_ids: Sequence[str], timeout_s: float | None, *, json: bool
+    account: str | None, generation_ids: Sequence[str], timeout_s: float | None, *, json: bool
 ) -> Exit:
     """Wait for the ends of generations, all against one time-out."""
     with api() as client:
@@ -48,7 +50,7 @@ def wait(
 
 def wait_for(
     client: Client,
-    account: str,
+    account: str | None,
     generation_ids: Sequence[str],
     timeout_s: float | None,
     *,
@@ -57,26 +59,13 @@ def wait_for(
     """Wait as `wait` does, with a client that is there already."""
     as_json, outcome = wants_json(asked=json), Exit.OK
     until = None if timeout_s is None else monotonic() + timeout_s
-    line = Line(_known(client, account), len(generation_ids))
-
-    def tell(tracker: JsonObject) -> None:
-        line.accounts = _known(client, account)
-        line.tell(tracker)
-
+    line = Line([], len(generation_ids))
     for number, generation_id in enumerate(generation_ids):
         line.begin(generation_id, number)
         left = None if until is None else max(0.0, until - monotonic())
         with shown(line):
-            if sys.stderr.isatty():
-                with suppress(DreamhookError):  # the wait itself will tell what is wrong
-                    line.tell(client.get(account, generation_id))  # something to see at once
-            tracker = client.wait(
-                account,
-                generation_id,
-                timeout_s=left,
-                step_s=STEP_S,
-                tell=tell,
-                tell_away=_tell_away,
+            tracker = in_its_account(
+                client, account, generation_id, partial(_end_of, client, line, left)
             )
         if as_json:
             emit(tracker)
@@ -84,6 +73,25 @@ def wait_for(
             tables.show_end(tracker)
         outcome = outcome or EXIT_OF_STATE.get(tracker["state"], Exit.ERROR)
     return outcome
+
+
+def _end_of(client: Client, line: Line, left: float | None, account: str) -> JsonObject:
+    """Wait for the end of what the line is about, in this account."""
+
+    def tell(tracker: JsonObject) -> None:
+        line.accounts = _known(client, account)
+        line.tell(tracker)
+
+    if sys.stderr.isatty():
+        with suppress(DreamhookError):  # the wait itself will tell what is wrong
+            tell(client.get(account, line.generation_id))  # there is something to see at once
+    return client.wait(
+        *(account, line.generation_id),
+        timeout_s=left,
+        step_s=STEP_S,
+        tell=tell,
+        tell_away=_tell_away,
+    )
 
 
 def _tell_away(error: DreamhookError) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import secrets
 import signal
 from collections.abc import AsyncIterator, Iterable
+from shlex import quote
 
 import uvicorn
 import uvloop
@@ -86,11 +87,12 @@ async def serve(
     port: int = DEFAULT_PORT,
     provider: str = "luma",
     base_path: str = BASE_PATH,
+    key: str = "any",
     more: str = "",
 ) -> None:
     """Serve `app`, which speaks as `provider`, until SIGINT or SIGTERM; say where on one line.
 
-    Below it is said how to start a generation, and then `more`.
+    Below it is said how to start a generation, with a `key` that it accepts, and then `more`.
 
     Raises:
         ConfigurationError: the address cannot be listened on.
@@ -104,7 +106,8 @@ async def serve(
         title, hint = _TITLES.get(provider, provider), _hint(provider, base_url)
         line = f"Simulated {title} at {base_url} ({hint})"
         print(line, flush=True)  # noqa: T201 the command's one line
-        print(f"  {_start(provider, base_url)}{more}", flush=True)  # noqa: T201 ready to be pasted
+        start = _start(provider, base_url, key)
+        print(f"  {start}{more}", flush=True)  # noqa: T201 ready to be pasted
         await told_to_stop.wait()
 
 
@@ -137,7 +140,7 @@ def main(
         InvalidInputError: a fault, the speed, the rate or the data file cannot be used.
         ConfigurationError: the address cannot be listened on.
     """
-    seed = secrets.randbelow(1_000_000) if seed is None else seed
+    seed, keys = secrets.randbelow(1_000_000) if seed is None else seed, list(keys)
     world = World(seed=seed, speed=speed, failure_rate=failure_rate)
     in_force = Faults((parse_fault(text) for text in faults), seed=seed)
     if provider == "luma":
@@ -146,7 +149,17 @@ def main(
         app = create_spoken_app(text, world, faults=in_force, keys=keys)
         base_path = base_path_of(text)
     more = f"\n  the same world again: --seed {seed}"
-    uvloop.run(serve(app, host=host, port=port, provider=provider, base_path=base_path, more=more))
+    uvloop.run(
+        serve(
+            app,
+            host=host,
+            port=port,
+            provider=provider,
+            base_path=base_path,
+            key=next(iter(keys), "any"),
+            more=more,
+        )
+    )
 
 
 async def _hang_up(state: ServerState) -> None:
@@ -165,7 +178,7 @@ def _hint(provider: str, base_url: str) -> str:
     return f"try: export {variable}={base_url}"
 
 
-def _start(provider: str, base_url: str) -> str:
+def _start(provider: str, base_url: str, key: str) -> str:
     """Write a command that starts a generation; where that is not as at Luma, at the controls."""
     as_json = "-H 'Content-Type: application/json'"
     if provider != "luma":
@@ -173,7 +186,7 @@ def _start(provider: str, base_url: str) -> str:
         return f"curl -X POST {origin}/_simulator/generations {as_json} -d '{{}}'"
     wanted = '{"model": "ray-2", "prompt": "A paper boat"}'
     return (
-        f"curl -X POST {base_url}/generations -H 'Authorization: Bearer any' {as_json}"
+        f"curl -X POST {base_url}/generations -H {quote(f'Authorization: Bearer {key}')} {as_json}"
         f" -d '{wanted}'"
     )
 
