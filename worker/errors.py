@@ -88,8 +88,12 @@ class UnderWayError(ConflictError):
 class NotSentError(UnavailableError):
     """The provider cannot be reached: nothing was sent, and nothing made."""
 
-    def __init__(self, message: str, *, submission: Submission, retry_after: float) -> None:
-        super().__init__(message, retry_after=retry_after)
+    def __init__(self, submission: Submission, detail: str) -> None:
+        super().__init__(
+            f"The provider of account {submission.account} cannot be reached ({detail}). "
+            "Nothing was sent.",
+            retry_after=5.0,
+        )
         self.submission = submission
 
 

@@ -208,12 +208,7 @@ class Submitting:
                 why = f"Nothing was sent: the provider cannot be reached ({detail})."
                 after = submission.but(state=SubmissionState.REFUSED, detail=why)
                 await _patiently(after, lambda: store.settle(after))
-                raise NotSentError(
-                    f"The provider of account {submission.account} cannot be reached ({detail}). "
-                    "Nothing was sent.",
-                    submission=after,
-                    retry_after=5.0,
-                )
+                raise NotSentError(after, detail)
             case InDoubt(detail=detail):
                 after = submission.but(detail=detail, in_doubt=True)
                 due_s = submissions.LOOK_AFTER_S[0]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from worker import addresses
-from worker.cli import tables
+from worker.cli import endpoint_tables, tables
 from worker.cli.owed import enabling, is_off, why_off
 from worker.cli.process import Exit, complain, emit, wants_json
 from worker.cli.session import api, do_to_each, page_of, show_some
@@ -32,7 +32,7 @@ def list_endpoints(limit: int | None, *, json: bool) -> None:
     """List endpoints, `limit` at most."""
     with api() as client:
         found = client.endpoints(page=page_of(limit))
-        show_some(found, limit, tables.show_endpoints, as_json=wants_json(asked=json))
+        show_some(found, limit, endpoint_tables.show_endpoints, as_json=wants_json(asked=json))
 
 
 def get(name: str, *, json: bool) -> None:
@@ -53,7 +53,7 @@ def switch(names: Sequence[str], *, enabled: bool, json: bool) -> Exit:
         return do_to_each(
             names,
             lambda name: _switched(client, name, enabled=enabled),
-            tables.show_endpoints,
+            endpoint_tables.show_endpoints,
             as_json=wants_json(asked=json),
         )
 
@@ -154,4 +154,4 @@ def _show(endpoint: JsonObject, *, json: bool) -> None:
     if wants_json(asked=json):
         emit(endpoint)
     else:
-        tables.show_endpoint(endpoint)
+        endpoint_tables.show_endpoint(endpoint)

@@ -16,11 +16,9 @@ from worker.cli.owed import (
     last_attempt,
     next_of,
     off_in_words,
-    pause_of,
     receiver_name,
     webhook_in_full,
     webhook_of,
-    why_off,
 )
 from worker.cli.process import printable
 from worker.cli.timeline import Node, delivery_node
@@ -290,61 +288,6 @@ def show_delivery(delivery: JsonObject, receiver: JsonObject | None = None) -> N
         ]
     )
     show_tree(delivery_node(delivery, (), now))
-
-
-# --- endpoints ------------------------------------------------------------------------------------
-
-
-def show_endpoints(endpoints: Iterable[JsonObject]) -> None:
-    """Print endpoints as a table, or, where that would break a URL, each URL on a line below."""
-    now = datetime.now(UTC)
-    rows = [(each["name"], condition_of(each, now), each["url"]) for each in endpoints]
-    widths = [max((len(printable(row[number])) for row in rows), default=0) for number in range(3)]
-    if sum(widths) + 4 <= screen().width:
-        show_table(("Endpoint", "State", "URL"), rows)
-        return
-    title = "Endpoint, URL"
-    width = max(widths[0], len(title))
-    screen().print(Text(f"{title:<{width}}  State", "bold"), soft_wrap=True)
-    for name, condition, url in rows:
-        line = Text.assemble(f"{printable(name):<{width}}  ", styled(condition))
-        screen().print(line, Text(f"  {printable(url)}"), sep="\n", soft_wrap=True)
-
-
-def condition_of(endpoint: JsonObject, now: datetime) -> str:
-    """Say whether an endpoint is on, and why not.
-
-    >>> condition_of({"enabled": False, "disabled_reason": "by hand"}, datetime.now(UTC))
-    'off (by hand)'
-    """
-    if not endpoint.get("enabled"):
-        return f"off ({why_off(endpoint)})"
-    found = "on"
-    if endpoint.get("failing_since"):
-        why = f" ({endpoint['failed_with']})" if endpoint.get("failed_with") else ""
-        found = f"failing for {age(endpoint['failing_since'], now)}{why}"
-    return ", ".join(filter(None, (found, pause_of(endpoint, now))))
-
-
-def show_endpoint(endpoint: JsonObject) -> None:
-    """Print all that there is to say about one endpoint; its secret, if it was made just now."""
-    secrets = endpoint.get("secrets")
-    show_fields(
-        [
-            ("endpoint", endpoint["name"]),
-            ("url", endpoint["url"]),
-            ("state", condition_of(endpoint, datetime.now(UTC))),
-            ("held", (endpoint.get("held") or {}).get("in_words")),
-            ("events", ", ".join(endpoint.get("events") or ()) or "whatever its trackers ask for"),
-            *((f"header {name}", value) for name, value in (endpoint.get("headers") or {}).items()),
-            ("attempts", f"{endpoint.get('concurrency')} at a time"),
-            ("assets", "refreshed" if endpoint.get("refresh_assets") else None),
-            ("signed with", f"{secrets} of its own" if secrets else "the deployment's secret"),
-            ("secret", endpoint.get("secret")),
-        ]
-    )
-    if endpoint.get("secret"):
-        say("Keep the secret: it is shown this once.")
 
 
 def _yes_or_no(value: object) -> str | None:
