@@ -136,7 +136,7 @@ async def test_lists_tell_which_webhooks_have_not_come_and_why(
     stage.receiver.answers.clear()
     words = {
         "why-late": re.compile(r"completed.*pending next in [^;]+; HTTP 503"),
-        "why-off": re.compile("completed.*exhausted HTTP 410"),
+        "why-off": re.compile("completed.*exhausted HTTP 410; its endpoint was off"),
         "why-told": re.compile("completed.*delivered"),
     }
     for place in ("", "trackers"):

@@ -44,7 +44,8 @@ export const plight = ({ state, attempts, held }) => (state === "pending" && (at
 export const pause = (held) => held && ["held, probe ", tick("in", held.until) ?? "under way", "; "]
 export const late = ({ state, attempts, reason, next_attempt_at: next, held, ...last }) => state !== "delivered" && [
 	pause(held) ?? (next && attempts > 0 && ["next ", tick("in", next), "; "]),
-	attempts ? outcome(last) : held?.detail ?? (reason && "its endpoint is off")]
+	attempts ? outcome(last) : held?.detail,
+	reason === "endpoint_disabled" && [attempts > 0 && "; ", "its endpoint was off"]]
 
 function journey(tracker, isOver) {
 	const { state, tracked_at: began, finished_at: ended, webhook } = tracker
