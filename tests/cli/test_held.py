@@ -57,6 +57,24 @@ def test_deliveries_show_both_ids_whole_and_what_is_held_on_80_columns(
     assert re.search(r"^dlv_3f0c8b0d5a5e4c0c9f1e2d3c +held, [34]\d s at least ", out, re.MULTILINE)
 
 
+def test_what_a_delivery_waits_for_is_not_broken_however_long_its_errors_are(
+    api: FakeApi, run_on_terminal: Run
+) -> None:
+    tried = [{"status": None, "error": "the connection was refused, as it was before"}] * 12
+    soon_ = soon(45.5)
+    items = [
+        waiting(until=soon_) | {"attempts": tried},
+        waiting() | {"held": None, "next_attempt_at": soon_, "attempts": tried},
+    ]
+    api.answers["GET /v1/deliveries"] = (200, {"items": items, "next_cursor": None})
+
+    out = run_on_terminal("deliveries").out
+
+    assert max(map(len, out.splitlines())) <= 80
+    assert re.search(r"held, [34]\d s at least", out)
+    assert re.search(r"next in [34]\d s", out)
+
+
 def test_what_is_held_is_shown_by_every_command_that_shows_it(
     api: FakeApi, run_on_terminal: Run
 ) -> None:

@@ -20,24 +20,18 @@ def _of_tracker(command: str) -> Callable[[_Match], str]:
     return written
 
 
-_COMMANDS: tuple[tuple[re.Pattern[str], str | Callable[[_Match], str]], ...] = tuple(
-    (re.compile(route), command)
-    for route, command in (
-        (rf"DELETE /v1/trackers/{_NAME}/{_NAME}", _of_tracker("cancel")),
-        (rf"GET /v1/trackers/{_NAME}/{_NAME}", _of_tracker("get")),
-        (rf"GET /v1/generations/{_NAME}", r"`dreamhook submissions \1`"),
-        (r"POST /v1/deliveries/\{delivery_id\}/replay", "`dreamhook replay dlv_…`"),
-        (r"PUT /v1/endpoints/\{name\}", "`dreamhook endpoints put NAME --url URL`"),
-        (
-            rf'PUT /v1/endpoints/{_NAME} with \{{"enabled": true\}}',
-            r"`dreamhook endpoints enable \1`",
-        ),
-        (
-            rf"PUT /v1/endpoints/{_NAME} with another url",
-            r"`dreamhook endpoints put \1 --url URL`",
-        ),
-        (r"\bGET shows", "`dreamhook get` shows"),
-    )
+_COMMANDS: tuple[tuple[str, str | Callable[[_Match], str]], ...] = (
+    (rf"DELETE /v1/trackers/{_NAME}/{_NAME}", _of_tracker("cancel")),
+    (rf"GET /v1/trackers/{_NAME}/{_NAME}", _of_tracker("get")),
+    (rf"GET /v1/generations/{_NAME}", r"`dreamhook submissions \1`"),
+    (r"POST /v1/deliveries/\{delivery_id\}/replay", "`dreamhook replay dlv_…`"),
+    (r"PUT /v1/endpoints/\{name\}", "`dreamhook endpoints put NAME --url URL`"),
+    (
+        rf'PUT /v1/endpoints/{_NAME} with \{{"enabled": true\}}',
+        r"`dreamhook endpoints enable \1`",
+    ),
+    (rf"PUT /v1/endpoints/{_NAME} with another url", r"`dreamhook endpoints put \1 --url URL`"),
+    (r"\bGET shows", "`dreamhook get` shows"),
 )
 """What the API's errors advise (`worker.disputes`, `worker.endpoints`), and the same as typed."""
 
@@ -49,5 +43,5 @@ def in_commands(text: str) -> str:
     '`dreamhook endpoints enable mine` first.'
     """
     for route, command in _COMMANDS:
-        text = route.sub(command, text)
+        text = re.sub(route, command, text)
     return text

@@ -54,6 +54,9 @@ STYLES = {
 _WIDE, _ROOMY = 170, 110
 """On fewer columns than the first a delivery is shown on two lines, than the second a tracker."""
 
+_SHORT = len("held, 120 min at least")
+"""What a delivery waits for is not broken if it is no longer than that."""
+
 
 def screen() -> Console:
     """Get what writes to the terminal, without its guesses at what might be markup or a number."""
@@ -67,15 +70,17 @@ def styled(text: object) -> Text:
     return Text(shown, STYLES.get(word) or STYLES.get(word.rstrip(":"), ""))
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def show_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int = 1
+) -> None:
     """Print a table; if it is empty, say so beside the output.
 
-    The first column is never broken, so that an ID can be copied; the others are folded to fit.
-    What is several things, a tuple, has a line for each.
+    The first `whole` columns are never broken: the first, so that an ID can be copied. The others
+    are folded to fit. What is several things, a tuple, has a line for each.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0, overflow="fold")
+        table.add_column(column, no_wrap=number < whole, overflow="fold")
     for row in rows:
         table.add_row(*map(_cell, row))
     if table.row_count:
@@ -253,7 +258,8 @@ def show_deliveries(deliveries: Iterable[JsonObject]) -> None:
     shown = 5 if width >= _ROOMY else 4
     pairs = ((*zip(row[0:6:2], row[1:6:2], strict=True), *row[6:])[:shown] for row in rows)
     titles = ("Generation, delivery", "State", "Event, age", "Attempts", "Endpoint")
-    show_table(titles[:shown], pairs)
+    is_short = all(len(row[3]) <= _SHORT for row in rows)
+    show_table(titles[:shown], pairs, whole=2 if is_short else 1)
 
 
 def _waiting(owed: JsonObject, now: datetime) -> list[tuple[str, object]]:
