@@ -53,9 +53,7 @@ def test_one_that_is_nowhere_is_told_with_where_it_was_looked_for(api: FakeApi, 
     api.answers["GET /v1/accounts"] = (200, ACCOUNTS)
     ended = run("get", "g-2")
     assert ended.code == 1
-    assert ended.err == (
-        "dreamhook: g-2 is tracked in none of the accounts luma, studio, fal.\n"
-    )
+    assert ended.err == ("dreamhook: g-2 is tracked in none of the accounts luma, studio, fal.\n")
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_lists_say_that_an_endpoint_was_off_not_that_attempts_were_used_up(
     shown = " ".join(run_on_terminal("list").out.split())
     assert "exhausted: endpoint hooks was off" in shown
     assert "1 attempt" not in shown
-    assert re.search(r"endpoint hooks .*\n +was off ", run_on_terminal("deliveries").out)
+    assert re.search(r"^dlv_1 +endpoint off ", run_on_terminal("deliveries").out, re.MULTILINE)
 
 
 def test_a_delivery_tells_the_same(api: FakeApi, run_on_terminal: Run) -> None:

@@ -72,7 +72,7 @@ def next_of(delivery: JsonObject, now: datetime) -> str:
     'next in 2 min'
     """
     if is_off(delivery):
-        return _was_off(delivery)
+        return "endpoint off"
     left = ahead(delivery.get("next_attempt_at"), now)
     return wait_of(delivery, now) or (f"next {left}" if left else "")
 

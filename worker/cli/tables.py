@@ -54,7 +54,7 @@ STYLES = {
 _WIDE, _ROOMY = 170, 110
 """On fewer columns than the first a delivery is shown on two lines, than the second a tracker."""
 
-_SHORT = len("held, 120 min at least")
+_SHORT = len("held, 59 s at least")
 """What a delivery waits for is not broken if it is no longer than that."""
 
 
@@ -70,9 +70,7 @@ def styled(text: object) -> Text:
     return Text(shown, STYLES.get(word) or STYLES.get(word.rstrip(":"), ""))
 
 
-def show_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int = 1
-) -> None:
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, whole: int = 1) -> None:
     """Print a table; if it is empty, say so beside the output.
 
     The first `whole` columns are never broken: the first, so that an ID can be copied. The others

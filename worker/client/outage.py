@@ -23,9 +23,7 @@ class Outage:
         """Note that it has answered what it was asked."""
         self.since, self.has_answered = None, True
 
-    def goes_on(
-        self, error: UnreachableError | ApiError, now: float, *, patience_s: float
-    ) -> bool:
+    def goes_on(self, error: UnreachableError | ApiError, now: float, *, patience_s: float) -> bool:
         """Note that it was asked in vain; tell whether it is worth asking again.
 
         A 502, 503 or 504 is, from the first on: somebody is there. No answer at all is once there
