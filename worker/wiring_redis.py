@@ -33,6 +33,9 @@ CONNECTIONS = 64
 TIMEOUT_S = 20.0
 """A connection that has gone silent for so long is given up; no script takes a second."""
 
+CONNECT_S = 5.0
+"""A machine that does not answer at all, as one that has lost its power, is given up sooner."""
+
 SENTINEL_TIMEOUT_S = 2.0
 """A Sentinel that has not answered by then is passed over for the next one."""
 
@@ -43,7 +46,7 @@ _POOL: dict[str, Any] = {
     "max_connections": CONNECTIONS,
     "timeout": TIMEOUT_S,
     "socket_timeout": TIMEOUT_S,
-    "socket_connect_timeout": TIMEOUT_S,
+    "socket_connect_timeout": CONNECT_S,
     "health_check_interval": 30,
 }
 
