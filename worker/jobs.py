@@ -55,6 +55,10 @@ not go on but jump."""
 
 LANES_A_JOB = 50
 
+HELP_S = 5.0
+"""Who goes on asking for help is given more: what came before may have died, or wait for the last
+of what it has in hand."""
+
 STAND_INS = 3
 """How many drains of one lane may be queued beside one whose worker died holding the job."""
 
@@ -139,8 +143,9 @@ class Starter:
         await self._store.ring(JOBS)
 
     async def ask_for_help(self, lane: str) -> None:
-        """Have another process drain a lane too, once more for each that asks."""
-        job_id = f"{self._prefix}:assist:{lane}:{_this_process()}"
+        """Have another process drain a lane too, one more for each that asks and each `HELP_S`."""
+        turn = int(time.monotonic() / HELP_S)
+        job_id = f"{self._prefix}:assist:{lane}:{_this_process()}:{turn}"
         with suppress(RedisError, OSError):  # then it stays slow, and asks again
             await self._arq.enqueue_job(
                 "assist", lane, _job_id=job_id, _queue_name=self._queue, _defer_by=-CLOCK_SLACK_S

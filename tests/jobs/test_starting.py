@@ -179,11 +179,18 @@ async def test_a_worker_that_drains_the_lane_already_is_no_help(fleet: Fleet) ->
     assert fleet.drains.count == {}
 
 
-async def test_who_asks_again_before_help_has_come_asks_once(fleet: Fleet) -> None:
+async def test_who_asks_again_at_once_asks_once_and_later_once_more(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker that took the first job may have been killed over it."""
+    monkeypatch.setattr(jobs, "HELP_S", 1e9)
     for _ in range(3):
         await fleet.start.ask_for_help(LANE)
-
     assert len(await fleet.queued()) == 1
+
+    monkeypatch.setattr(jobs, "HELP_S", 1e-3)
+    await fleet.start.ask_for_help(LANE)
+    assert len(await fleet.queued()) == 2
 
 
 async def test_who_cannot_ask_since_redis_is_away_goes_on(fleet: Fleet) -> None:
