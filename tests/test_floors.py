@@ -23,6 +23,7 @@ FLOORS: dict[int, set[str]] = {
         "addresses",
         "errors",
         "shapes",
+        "held",
         "requests",
         "disputes",
         "delivery_policy",

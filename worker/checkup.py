@@ -15,6 +15,7 @@ from worker.config import Settings
 from worker.config_accounts import AccountSettings
 from worker.errors import ConfigurationError
 from worker.figures import Figures, warnings
+from worker.held import hold_in_words
 from worker.model import (
     Account,
     Answer,
@@ -30,7 +31,6 @@ from worker.model import (
 )
 from worker.providers.client import ProviderClient
 from worker.providers.spec import load
-from worker.shapes import hold_in_words
 from worker.status import stray_in_words
 from worker.store import WORKER_ALIVE_S, Store
 from worker.wiring_redis import connected

@@ -86,7 +86,11 @@ async def holds_of(store: Store, deliveries: Iterable[Delivery]) -> dict[str, Ho
 
 
 async def shown(store: Store, trackers: Sequence[Tracker]) -> list[JsonObject]:
-    """Show trackers, each with how the webhook that was owed for it last stands."""
+    """Show trackers, each with how its webhook and its account stand.
+
+    The former is that which was owed for it last. What their accounts are held for is one reading,
+    however many they are, and none if all is over.
+    """
     told = [each for each in trackers if _may_be_owed(each)]
     names = [(each.account, each.generation_id) for each in told]
     owed = await store.deliveries.latest_of(names) if names else {}
@@ -95,28 +99,39 @@ async def shown(store: Store, trackers: Sequence[Tracker]) -> list[JsonObject]:
         name: shapes.webhook_shape(delivery, attempts, holds.get(delivery.id))
         for name, (delivery, attempts) in owed.items()
     }
+    running = (each.account for each in trackers if each.state is State.TRACKING)
+    held = await store.lanes.holds(f"poll:{account}" for account in running)
     return [
-        shapes.tracker_shape(each, webhooks.get((each.account, each.generation_id)))
+        shapes.tracker_shape(
+            each,
+            webhooks.get((each.account, each.generation_id)),
+            held.get(f"poll:{each.account}"),
+        )
         for each in trackers
     ]
 
 
 async def with_hold(
-    store: Store, tracker: tuple[str, str], lines: Sequence[JsonObject]
+    store: Store, tracker: Tracker, lines: Sequence[JsonObject]
 ) -> list[JsonObject]:
-    """Say in a tracker's timeline that what was owed for it last waits for a hold, if it does.
+    """Say in a tracker's timeline that its next look, or what was owed for it last, is held if so.
 
     What is not due yet does not wait, though it will if the hold lasts. Nothing of that is written
-    down: a thousand deliveries may wait for one origin.
+    down: a thousand trackers may wait for one account, and deliveries for one origin.
     """
-    latest = [delivery for delivery, _ in (await store.deliveries.latest_of([tracker])).values()]
+    name = (tracker.account, tracker.generation_id)
+    latest = [delivery for delivery, _ in (await store.deliveries.latest_of([name])).values()]
     holds = await holds_of(store, latest)
-    now = await store.now() if holds else 0
+    running = [f"poll:{tracker.account}"] if tracker.state is State.TRACKING else []
+    accounts = (await store.lanes.holds(running)).values()
+    now = await store.now() if holds or accounts else 0
     waits = [
         shapes.hold_entry(holds[each.id], each)
         for each in latest
         if each.id in holds and (each.next_attempt_at or 0) <= now
     ]
+    if (tracker.next_poll_at or 0) <= now:
+        waits += [shapes.look_hold_entry(each, tracker) for each in accounts]
     return sorted([*lines, *waits], key=itemgetter("at")) if waits else list(lines)
 
 

@@ -12,12 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from worker.held import hold_shape
 from worker.model import DeliveryState, Endpoint, Health, Hold, JsonObject, State, rfc3339
-from worker.shapes import hold_shape
 
 MINUTES = 60
 
 LATE_S = 30.0
+UNSERVED_S = 5.0
+"""So long work may be due where no worker lives."""
+
+NO_WORKER = "no worker lives: start `dreamhook work`"
+
 NEARLY_FULL = 0.9
 
 _REQUEST_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -146,9 +151,8 @@ class Figures:
 def warnings(figures: Figures) -> list[str]:
     """Say what in the figures needs somebody's attention soon."""
     found = []
-    if figures.lag_s > LATE_S:
-        workers = len(figures.workers)
-        start = "no worker lives: start `dreamhook work`" if not workers else "start more workers"
+    if figures.lag_s > (LATE_S if figures.workers else UNSERVED_S):
+        start = "start more workers" if figures.workers else NO_WORKER
         found.append(f"work has been due for {figures.lag_s:.0f} s; {start}")
     used, most = figures.used_bytes, figures.max_bytes
     if used and most and used > NEARLY_FULL * most:

@@ -213,7 +213,7 @@ class Service:
 
     @redis_may_be_away
     async def shapes_of(self, trackers: Sequence[Tracker]) -> list[JsonObject]:
-        """Show trackers, each with how the webhook that was owed for it last stands."""
+        """Show trackers, each with how its webhook and its account stand."""
         return await shown(self._store, trackers)
 
     @redis_may_be_away
@@ -295,10 +295,10 @@ class Service:
         Raises:
             NotFoundError: it is not tracked.
         """
-        await self.get(account, generation_id)
+        tracker = await self.get(account, generation_id)
         entries = await self._store.trackers.timeline(account, generation_id)
         lines = [shapes.entry_shape(each) for each in entries]
-        return await with_hold(self._store, (account, generation_id), lines)
+        return await with_hold(self._store, tracker, lines)
 
     # --- lists ----------------------------------------------------------------------------------
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic_core import from_json, to_json
 
+from worker.held import account_hold_shape, hold_shape
 from worker.listing import Page
 from worker.model import (
     EVENT_OF_STATE,
@@ -30,12 +31,15 @@ from worker.model import (
 from worker.policy import expiry
 
 
-def tracker_shape(tracker: Tracker, webhook: JsonObject | None = None) -> JsonObject:
+def tracker_shape(
+    tracker: Tracker, webhook: JsonObject | None = None, hold: Hold | None = None
+) -> JsonObject:
     """Show a tracker as `GET /v1/trackers/{account}/{generation_id}` does.
 
     Args:
         tracker: It.
         webhook: How what was owed for it last stands; None: nothing was, so far.
+        hold: That of its account, if that is held; what is over waits for nothing.
     """
     terms = tracker.terms
     # Plain texts, no enumerations: of those, pydantic writes one in the time of a whole tracker.
@@ -68,7 +72,7 @@ def tracker_shape(tracker: Tracker, webhook: JsonObject | None = None) -> JsonOb
         "tracked_at": rfc3339(tracker.tracked_at),
         "seen_at": rfc3339(tracker.seen_at),
         "finished_at": rfc3339(tracker.finished_at),
-        "next_poll_at": rfc3339(tracker.next_poll_at),
+        **_look_ahead(tracker, hold),
         "deadline_at": rfc3339(tracker.deadline_at),
         "generation": tracker.generation,
     }
@@ -96,6 +100,17 @@ def glance_shape(
         "created_at": rfc3339(seen.created_at),
         "seen_at": rfc3339(now),
         "generation": seen.generation,
+    }
+
+
+def _look_ahead(tracker: Tracker, hold: Hold | None) -> JsonObject:
+    """Show when a tracker is looked at next, and the hold of its account if that is held."""
+    due = tracker.next_poll_at
+    if hold is None or due is None or tracker.state is not State.TRACKING:
+        return {"next_poll_at": rfc3339(due), "held": None}
+    return {
+        "next_poll_at": rfc3339(max(due, hold.until)),
+        "held": account_hold_shape(hold),
     }
 
 
@@ -265,35 +280,18 @@ def holds(hold: Hold, delivery: Delivery) -> bool:
     return delivery.state is DeliveryState.PENDING and due is not None and due <= hold.until
 
 
-def hold_shape(hold: Hold) -> JsonObject:
-    """Show why nothing is sent to an origin, and until when; null: a probe is under way."""
-    return {
-        "origin": hold.origin,
-        "since": rfc3339(hold.since),
-        "until": None if hold.is_probing else rfc3339(hold.until),
-        "reason": hold.reason,
-        "detail": hold.detail,
-        "errors_in_a_row": hold.streak,
-        "in_words": hold_in_words(hold),
-    }
-
-
-def hold_in_words(hold: Hold) -> str:
-    """Say why nothing is sent to an origin, and what must come first."""
-    at = datetime.fromtimestamp(hold.until / 1000, tz=UTC)
-    probe = "is under way" if hold.is_probing else f"goes at {at:%H:%M:%S} UTC"
-    why = f" ({hold.detail})" if hold.detail else ""
-    return (
-        f"{hold.origin} is not there: {hold.streak} attempts in a row failed{why}. "
-        f"A probe {probe}; once it is answered, what waits follows."
-    )
-
-
 def hold_entry(hold: Hold, delivery: Delivery) -> JsonObject:
     """Show as a line of a timeline that a delivery waits for a hold, which nobody writes down."""
     at = max(hold.since, delivery.created_at, delivery.next_attempt_at or 0)
     about = {"at": rfc3339(at), "kind": "hold", "delivery_id": delivery.id}
     return about | {name: each for name, each in hold_shape(hold).items() if name != "since"}
+
+
+def look_hold_entry(hold: Hold, tracker: Tracker) -> JsonObject:
+    """Show in the same way that a tracker's next look waits for a hold of its account."""
+    at = max(hold.since, tracker.tracked_at, tracker.next_poll_at or 0)
+    shape = {name: each for name, each in account_hold_shape(hold).items() if name != "since"}
+    return {"at": rfc3339(at), "kind": "hold"} | shape
 
 
 def webhook_shape(delivery: Delivery, attempts: int, hold: Hold | None = None) -> JsonObject:

@@ -118,6 +118,17 @@ def test_a_tracker_is_told_with_its_next_look() -> None:
     assert "wait_for_generation" in last
 
 
+def test_a_tracker_whose_account_is_held_is_told_with_that_and_no_older_error() -> None:
+    words = "The provider rejects the credentials of account luma (401): check its API key."
+    more = {"state": "tracking", "next_poll_at": None, "last_error": "cannot connect"}
+    began = {"tracked_at": "2026-01-31T11:59:00.000Z"}
+    held = shape(None) | more | began | {"held": {"in_words": words}}
+    text = text_of(remote.shown(held))
+    assert f"Held: {words}" in text.splitlines()
+    assert "cannot connect" not in text
+    assert remote.progress(held) == f"waiting for the first look. {words}"
+
+
 def test_an_expired_tracker_says_why_and_what_to_do() -> None:
     text = text_of(
         remote.shown(

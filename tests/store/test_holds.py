@@ -22,14 +22,25 @@ from tests.store.receiving import (
     put,
 )
 from worker.deliveries import holds_of, with_hold
-from worker.model import Attempt, DeliveryState, Endpoint, Entry, Health, HealthReason, Hold
+from worker.model import (
+    Attempt,
+    DeliveryState,
+    Endpoint,
+    Entry,
+    Health,
+    HealthReason,
+    Hold,
+    State,
+    Terms,
+    Tracker,
+)
 from worker.store import Store
 
 OPEN = Health(
     reason=HealthReason.UNREACHABLE, streak=3, held_until=T + 5000, detail="cannot connect"
 )
 HELD = Hold(
-    origin="https://hooks.example.com",
+    name="https://hooks.example.com",
     since=T,
     until=T + 5000,
     reason=HealthReason.UNREACHABLE,
@@ -149,7 +160,7 @@ async def test_a_port_that_goes_without_saying_is_not_said(store: Store, redis: 
         fields = {"reason": "unreachable", "streak": 3, "held_until": T + 1}
         await redis.hset(f"test:card:{lane}", mapping=fields)  # type: ignore[misc]
     found = await store.lanes.holds(lanes, now=T)
-    assert {lane: each.origin for lane, each in found.items()} == lanes
+    assert {lane: each.name for lane, each in found.items()} == lanes
 
 
 # --- who waits for it -----------------------------------------------------------------------------
@@ -181,7 +192,16 @@ async def test_a_timeline_tells_of_a_hold_once_what_is_owed_is_due_and_not_of_a_
     await store.deliveries.announce(event_of(it))
     await redis.hset("test:tracker:luma:g-1", "webhook", it.id)  # type: ignore[misc]
 
-    lines = await with_hold(store, ("luma", "g-1"), [])
+    over = Tracker(
+        account="luma",
+        generation_id="g-1",
+        provider="luma",
+        state=State.COMPLETED,
+        terms=Terms(deadline_s=60),
+        tracked_at=T,
+        deadline_at=T + 60_000,
+    )
+    lines = await with_hold(store, over, [])
 
     assert [each["kind"] for each in lines] == kinds
 

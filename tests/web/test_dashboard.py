@@ -85,6 +85,25 @@ async def test_an_account_in_trouble_is_shown_with_why(stage: Stage, open_page: 
     await page.goto(at(stage, "accounts"))
     card = page.locator("main > .card", has=page.get_by_role("heading", name="spare"))
     await expect(card).to_contain_text("looks again in")
+    await page.goto(at(stage, "trackers/spare/bad-1"))
+    held = re.compile(r"account held, probe (in \d+ s|under way); 401 Unauthorized")
+    await expect(page.locator("p.why")).to_have_text(held)
+    await expect(page.locator(".timeline")).to_contain_text("rejects the credentials of account")
+    await page.goto(at(stage, "trackers"))
+    await expect(page.locator("a.row", has_text="bad-1").locator(".why")).to_have_text(held)
+
+
+async def test_a_tracker_says_that_nobody_looks_at_it(stage: Stage, open_page: Open) -> None:
+    await stage.track("still-1")
+
+    async def deserted(route: Route) -> None:
+        stats = await (await route.fetch()).json()
+        await route.fulfill(json=stats | {"workers": 0})
+
+    page = (await open_page(stage.url)).page
+    await page.route("**/v1/stats", deserted)
+    await page.goto(at(stage, "trackers/luma/still-1"))
+    await expect(page.locator("p.why")).to_have_text("No worker is running")
 
 
 # --- a tracker's page ---------------------------------------------------------------------------

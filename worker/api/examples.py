@@ -49,6 +49,7 @@ TRACKER: JsonObject = {
     "seen_at": "2026-01-31T12:00:21.500Z",
     "finished_at": None,
     "next_poll_at": "2026-01-31T12:00:34.000Z",
+    "held": None,
     "deadline_at": "2026-02-01T12:00:00.000Z",
     "generation": {"id": _ID, "state": "dreaming", "assets": None},
 }

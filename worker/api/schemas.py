@@ -24,6 +24,10 @@ Limit = Annotated[int, Field(ge=1, le=1000, description="How many at most.")]
 Cursor = Annotated[str | None, Field(description="`next_cursor` of the page before, as it is.")]
 
 NextCursor = Annotated[str | None, Field(description="Leads to what is older; null: that was all.")]
+NextProbe = Annotated[
+    datetime | None, Field(description="When a probe goes; null: one is under way.")
+]
+InWords = Annotated[str, Field(description="All that, for people.")]
 NextAttempt = Annotated[datetime | None, Field(description="Not before that; null: none is owed.")]
 
 
@@ -109,11 +113,23 @@ class Held(Answer):
 
     origin: str
     since: datetime
-    until: datetime | None = Field(description="When a probe goes; null: one is under way.")
+    until: NextProbe
     reason: HealthReason
     detail: str | None = Field(description="What came of the last attempt.")
     errors_in_a_row: int
-    in_words: str = Field(description="All that, for people.")
+    in_words: InWords
+
+
+class HeldAccount(Answer):
+    """Why no generation of an account is looked at for a while."""
+
+    account: str
+    since: datetime
+    until: NextProbe
+    reason: HealthReason
+    detail: str | None = Field(description="What came of the last look.")
+    errors_in_a_row: int
+    in_words: InWords
 
 
 class Webhook(Answer):
@@ -165,7 +181,10 @@ class Tracker(Answer):
     tracked_at: datetime
     seen_at: datetime | None = Field(description="When the provider last showed it.")
     finished_at: datetime | None
-    next_poll_at: datetime | None
+    next_poll_at: datetime | None = Field(
+        description="No look is made earlier; while the account is held, when a probe goes."
+    )
+    held: HeldAccount | None = Field(description="Why it is not looked at, if its account is held.")
     deadline_at: datetime
     generation: JsonObject | None = Field(description="The provider's object, verbatim.")
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from worker.cli.tables import screen, show_table
-from worker.cli.words import duration, health_of, kind_in_words, telling
+from worker.cli.words import duration, health_of, kind_in_words, pause_of, telling
 from worker.model import JsonObject
 
 
 def show_accounts(accounts: Sequence[JsonObject]) -> None:
     """Print accounts as a table, and below it what was learned of how long generations take."""
+    now = datetime.now(UTC)
     rows = (
         (
             each["name"],
-            health_of(each),
+            (health_of(each), _hold_of(each, now)),
             each.get("provider") or "",
             each.get("tracking", ""),
             budget_of(each),
@@ -29,6 +31,11 @@ def show_accounts(accounts: Sequence[JsonObject]) -> None:
             ("Account", "Kind", "Half take", "9 in 10", "In queue", "Seen", "Looks each"),
             [(name, *_kind(kind)) for name, kind in kinds],
         )
+
+
+def _hold_of(account: JsonObject, now: datetime) -> str:
+    until = (account.get("health") or {}).get("held_until")
+    return pause_of({"held": {"until": until}}, now) if until else ""
 
 
 def _kind(kind: JsonObject) -> tuple[object, ...]:

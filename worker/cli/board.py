@@ -13,10 +13,11 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.owed import last_attempt, next_of, pause_of, standing_of
+from worker.cli.owed import last_attempt, next_of, standing_of
 from worker.cli.process import printable
 from worker.cli.tables import STYLES, styled
-from worker.cli.words import age, duration
+from worker.cli.words import age, duration, lacks_worker, pause_of
+from worker.figures import NO_WORKER
 from worker.model import JsonObject
 
 KEPT_EVENTS = 200
@@ -157,7 +158,9 @@ def bars(values: Sequence[float]) -> str:
 
 
 def troubles_of(stats: JsonObject, now: datetime) -> Iterator[str]:
-    """Name the accounts and endpoints that are in trouble, and why."""
+    """Name what is in trouble, and why: that nobody works, accounts, endpoints."""
+    if lacks_worker(stats):
+        yield f"{NO_WORKER}; work has been due for {duration(stats['lag_s'])}"
     for account in stats.get("accounts_in_trouble") or ():
         until = account.get("held_until")
         held = f", held until {until[11:19]}" if until else ""

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from worker.cli import tables
-from worker.cli.owed import pause_of, why_off
+from worker.cli.owed import why_off
 from worker.cli.process import printable
-from worker.cli.words import age
+from worker.cli.words import age, pause_of
 from worker.model import JsonObject
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from math import ceil
 
 from worker import model
-from worker.cli.words import ahead, state_of
+from worker.cli.words import ahead, pause_of, reason_of, state_of
 from worker.model import DeliveryReason, DeliveryState, DisabledReason, JsonObject
 
 _WHY_OFF = {
@@ -32,21 +32,6 @@ def last_attempt(attempts: Sequence[JsonObject]) -> str:
 
 
 # --- held -----------------------------------------------------------------------------------------
-
-
-def pause_of(endpoint: JsonObject, now: datetime) -> str:
-    """Say of an endpoint that its origin is held, and when a probe goes there.
-
-    >>> pause_of({"held": {"until": "2026-01-01T00:00:12.000Z"}}, datetime(2026, 1, 1, tzinfo=UTC))
-    'held, probe in 12 s'
-    >>> pause_of({"held": {"until": None}}, datetime(2026, 1, 1, tzinfo=UTC))
-    'held, probe under way'
-    """
-    held = endpoint.get("held")
-    if not held:
-        return ""
-    when = "under way" if held.get("until") is None else ahead(held["until"], now) or "now"
-    return f"held, probe {when}"
 
 
 def wait_of(owed: JsonObject, now: datetime) -> str:
@@ -201,9 +186,15 @@ def standing_of(tracker: JsonObject, now: datetime) -> str:
     >>> it = {"state": "completed", "webhook": {"state": "pending", "held": {"until": None}}}
     >>> standing_of(it, datetime.now(UTC))
     'webhook held, probe under way; completed'
+    >>> it = {"state": "tracking", "held": {"until": None, "reason": "throttled"}}
+    >>> standing_of(it, datetime.now(UTC))
+    'account held, probe under way: throttled; tracking'
     """
     pause = wait_of(tracker.get("webhook") or {}, now)
     if pause:
-        return f"webhook {pause}; {state_of(tracker)}"
-    webhook = webhook_of(tracker, now)
-    return f"{state_of(tracker)}, webhook {webhook}" if webhook else state_of(tracker)
+        return f"webhook {pause}; {state_of(tracker, now)}"
+    if tracker.get("held"):
+        why = f"account {pause_of(tracker, now)}: {reason_of(tracker['held'])}"
+        return f"{why}; {tracker.get('provider_state') or tracker['state']}"
+    state, webhook = state_of(tracker), webhook_of(tracker, now)
+    return f"{state}, webhook {webhook}" if webhook else state

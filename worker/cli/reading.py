@@ -10,7 +10,7 @@ from worker.cli import account_tables, tables
 from worker.cli.finding import in_its_account
 from worker.cli.process import Exit, complain, emit, wants_json
 from worker.cli.receivers import receiver_of
-from worker.cli.session import PAGE, api, do_to_each, page_of, show_some
+from worker.cli.session import PAGE, api, do_to_each, page_of, show_some, unserved
 from worker.cli.timeline import tree_of
 from worker.cli.words import age, state_of
 from worker.client import ApiError
@@ -35,8 +35,10 @@ def get(
         tracker = in_its_account(
             client, account, generation_id, lambda it: client.get(it, generation_id, fresh=fresh)
         )
+        nobody = unserved(client, tracker)
         if as_json:
             emit(tracker)
+            _complain_of(nobody)
             return
         account = str(tracker["account"])
         entries = client.timeline(account, generation_id)
@@ -46,6 +48,12 @@ def get(
         tables.show_tracker(tracker, receiver)
         tables.screen().print()
     tables.show_tree(tree_of(tracker, entries, owed, datetime.now(UTC)))
+    _complain_of(nobody)
+
+
+def _complain_of(trouble: str | None) -> None:
+    if trouble:
+        complain(f"{trouble}.")
 
 
 def list_trackers(

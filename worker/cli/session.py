@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import chain, islice
 
 from worker.cli.process import Exit, complain, emit
 from worker.cli.routes import in_commands
+from worker.cli.words import lacks_worker, seems_late
 from worker.client import ApiError, Client
 from worker.config import ClientSettings
-from worker.errors import ConfigurationError, InvalidInputError
+from worker.errors import ConfigurationError, DreamhookError, InvalidInputError
+from worker.figures import NO_WORKER
 from worker.model import JsonObject
 
 PAGE = 500
@@ -41,6 +44,19 @@ def api() -> Iterator[Client]:
                     ) from error
                 case _:
                     raise
+
+
+def unserved(client: Client, tracker: JsonObject) -> str | None:
+    """Say what to do if nobody does what a tracker waits for; asks only if that seems to be late.
+
+    What cannot be found out is not said: whoever asked wanted to know something else.
+    """
+    if not seems_late(tracker, datetime.now(UTC)):
+        return None
+    try:
+        return NO_WORKER if lacks_worker(client.stats()) else None
+    except DreamhookError:
+        return None
 
 
 def page_of(limit: int | None) -> int:

@@ -71,7 +71,7 @@ def _show(submission: JsonObject) -> None:
             ("provider's status", refusal.get("status")),
             ("it said", writing.dumps(body, ensure_ascii=False) if body else None),
             ("generation", submission.get("generation_id")),
-            ("tracker", state_of(tracker) if tracker else None),
+            ("tracker", state_of(tracker, datetime.now(UTC)) if tracker else None),
             ("begun at", submission.get("begun_at")),
             ("ended at", submission.get("ended_at")),
             ("searches", submission.get("searches") or None),

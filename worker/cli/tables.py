@@ -151,7 +151,7 @@ def show_trackers(trackers: Iterable[JsonObject]) -> None:
     now, found = datetime.now(UTC), list(trackers)
     columns: dict[str, list[object]] = {
         "Generation": [each["generation_id"] for each in found],
-        "State": [state_of(each) for each in found],
+        "State": [state_of(each, now) for each in found],
         "Webhook": [webhook_of(each, now) for each in found],
         "Model": [each.get("model") or "" for each in found],
         "Account": [each["account"] for each in found],
@@ -189,7 +189,8 @@ def show_tracker(tracker: JsonObject, receiver: JsonObject | None = None) -> Non
         [
             ("generation", tracker["generation_id"]),
             ("account", f"{tracker['account']} (provider {tracker.get('provider')})"),
-            ("state", state_of(tracker)),
+            ("state", state_of(tracker, now)),
+            ("held", (tracker.get("held") or {}).get("in_words")),
             ("model", tracker.get("model")),
             *_assets(tracker),
             ("assets expire at", tracker.get("assets_expire_at")),
@@ -205,22 +206,29 @@ def show_tracker(tracker: JsonObject, receiver: JsonObject | None = None) -> Non
             ("tracked at", tracker.get("tracked_at")),
             ("seen at", tracker.get("seen_at")),
             ("finished at", finished),
-            ("next look at", tracker.get("next_poll_at")),
+            ("next look at", _with_countdown(tracker.get("next_poll_at"), now)),
             ("deadline at", None if finished else tracker.get("deadline_at")),
             ("looks", f"{tracker.get('polls', 0)}, {tracker.get('poll_errors', 0)} failed"),
         ]
     )
 
 
+def _with_countdown(at: str | None, now: datetime) -> str | None:
+    left = ahead(at, now)
+    return f"{at} ({left})" if left else at
+
+
 def show_end(tracker: JsonObject) -> None:
     """Print how a tracker ended, and where what was made is to be had."""
-    line = Text.assemble(styled(state_of(tracker)), "  ", printable(tracker["generation_id"]))
+    now, held = datetime.now(UTC), (tracker.get("held") or {}).get("in_words")
+    line = Text.assemble(styled(state_of(tracker, now)), "  ", printable(tracker["generation_id"]))
     screen().print(line, soft_wrap=True)
-    webhook = webhook_of(tracker, datetime.now(UTC))
+    webhook = webhook_of(tracker, now)
     show_fields(
         [
             *_assets(tracker),
-            ("last look", tracker.get("current_error")),
+            ("held", held),
+            ("last look", None if held else tracker.get("current_error")),
             ("webhook", webhook if ":" in webhook else None),
         ],
         indent="  ",
@@ -262,12 +270,10 @@ def show_deliveries(deliveries: Iterable[JsonObject]) -> None:
 
 def _waiting(owed: JsonObject, now: datetime) -> list[tuple[str, object]]:
     """Tell when it is tried next, and why not earlier; held, the next may be another's attempt."""
-    at, held = owed.get("next_attempt_at"), owed.get("held") or {}
-    left = ahead(at, now)
-    when = f"{at} ({left})" if left else at
+    held, when = owed.get("held") or {}, _with_countdown(owed.get("next_attempt_at"), now)
     return [
         ("next attempt at", None if held else when),
-        ("next attempt", f"not before {when}" if held and at else None),
+        ("next attempt", f"not before {when}" if held and when else None),
         ("held", held.get("in_words")),
     ]
 

@@ -161,7 +161,8 @@ def _in_words(entry: JsonObject) -> tuple[str, str]:
             text, style = attempt_in_words(entry)
             return f"attempt of {entry.get('delivery_id')}: {text}", style
         case "hold":
-            return f"{entry.get('delivery_id')} is held: {entry.get('in_words')}", "warning"
+            what = f"{entry['delivery_id']} is " if entry.get("delivery_id") else ""
+            return f"{what}held: {entry.get('in_words')}", "warning"
         case kind:
             return " ".join([str(kind), *_details(entry)]), str(kind)
 

@@ -20,8 +20,8 @@ from rich.text import Text
 from worker.cli import tables
 from worker.cli.finding import in_its_account
 from worker.cli.process import Exit, complain, emit, ended_by_signals, printable, wants_json
-from worker.cli.session import api
-from worker.cli.words import duration, estimate_of, health_of
+from worker.cli.session import api, unserved
+from worker.cli.words import duration, estimate_of, health_of, reason_of
 from worker.client import Client
 from worker.errors import DreamhookError
 from worker.model import JsonObject, State
@@ -80,7 +80,7 @@ def _end_of(client: Client, line: Line, left: float | None, account: str) -> Jso
 
     def tell(tracker: JsonObject) -> None:
         line.accounts = _known(client, account)
-        line.tell(tracker)
+        line.tell(tracker, unserved(client, tracker))
 
     if sys.stderr.isatty():
         with suppress(DreamhookError):  # the wait itself will tell what is wrong
@@ -107,21 +107,27 @@ class Line:
     generation_id: str = ""
     done: int = 0
     tracker: JsonObject | None = None
-    complained: str | None = None
+    trouble: str | None = None
+    complaints: set[str] = field(default_factory=set)
     spinner: Spinner = field(default_factory=lambda: Spinner("dots"))
 
     def begin(self, generation_id: str, done: int) -> None:
         """Go on with the next one."""
         self.generation_id, self.done, self.tracker = generation_id, done, None
 
-    def tell(self, tracker: JsonObject) -> None:
-        """Note how it stands; without a terminal say when the looks begin to fail."""
-        self.tracker = tracker
+    def tell(self, tracker: JsonObject, nobody: str | None = None) -> None:
+        """Note how it stands, and that `nobody` sees to it.
+
+        Without a terminal say what keeps it: once, unless a look has shown it meanwhile.
+        """
+        self.tracker, self.trouble = tracker, nobody or trouble_of(tracker, self.accounts)
         error = tracker.get("current_error")
-        if error != self.complained and not sys.stderr.isatty():
-            self.complained = error
-            if error:
-                complain(f"{self.generation_id}: {_failed(error)}; looking again")
+        what = self.trouble or (f"{_failed(error)}; looking again" if error else None)
+        if what is None:
+            self.complaints.clear()
+        elif what not in self.complaints and not sys.stderr.isatty():
+            self.complaints.add(what)
+            complain(f"{self.generation_id}: {what}")
 
     def __rich__(self) -> RenderableType:
         """Draw the line as it is now."""
@@ -142,7 +148,7 @@ class Line:
             if expected and self.total == 1:
                 bar = ProgressBar(total=expected[1], completed=min(age_s, expected[1]), width=_BAR)
                 parts.append(bar)
-            words = said(self.tracker, age_s, expected, trouble_of(self.accounts))
+            words = said(self.tracker, age_s, expected, self.trouble)
             parts.append(Text(words, no_wrap=True, overflow="ellipsis"))
         grid.add_row(*parts)
         return grid
@@ -164,15 +170,20 @@ def abridged(generation_id: str) -> str:
     return generation_id if len(generation_id) <= _ID else f"{generation_id[: _ID - 4]}…"
 
 
-def trouble_of(accounts: Sequence[JsonObject]) -> str | None:
-    """Say why nothing is looked at in these accounts, if that is so.
+def trouble_of(tracker: JsonObject, accounts: Sequence[JsonObject]) -> str | None:
+    """Say that a tracker's account is in trouble, if it is: as itself says, or its account.
 
-    >>> health = {"ok": False, "reason": "credentials rejected", "detail": "401 Unauthorized"}
-    >>> trouble_of([{"configured": True, "health": health}])
-    'credentials rejected (401 Unauthorized)'
+    >>> held = {"reason": "credentials rejected", "detail": "401 Unauthorized"}
+    >>> trouble_of({"held": held}, [])
+    'its account is in trouble: credentials rejected (401 Unauthorized)'
+    >>> trouble_of({}, [{"configured": True, "health": held | {"ok": False}}])
+    'its account is in trouble: credentials rejected (401 Unauthorized)'
     """
-    words = (health_of(each).partition("problem: ")[2] for each in accounts)
-    return next(filter(None, words), None)
+    held = tracker.get("held")
+    words = [reason_of(held)] if held else []
+    words += [health_of(each).partition("problem: ")[2] for each in accounts]
+    found = next(filter(None, words), None)
+    return f"its account is in trouble: {found}" if found else None
 
 
 def said(
@@ -188,7 +199,7 @@ def said(
     """
     text = f"{printable(tracker.get('provider_state') or 'tracking')}, {duration(max(1, age_s))}"
     if trouble:
-        return f"{text}; its account is in trouble: {printable(trouble)}"
+        return f"{text}; {printable(trouble)}"
     if tracker.get("current_error"):
         return f"{text}; {_failed(printable(tracker['current_error']))}"
     if expected is None:

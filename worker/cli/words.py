@@ -22,18 +22,29 @@ _DURATIONS = (
 
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3_600, "d": 86_400}
 
+LATE_S = 3.0
+"""Work that has been due for so long is late: a worker that lives begins it sooner."""
 
-def state_of(tracker: JsonObject) -> str:
-    """Say how a tracker stands, and why, in a few words.
+
+def state_of(tracker: JsonObject, now: datetime | None = None) -> str:
+    """Say how a tracker stands, and why, in a few words; with `now` too that its account is held.
 
     >>> state_of({"state": "tracking", "provider_state": "dreaming"})
     'tracking (dreaming)'
+    >>> held = {"until": "2026-01-01T00:00:12.000Z", "reason": "throttled", "detail": "429"}
+    >>> it = {"state": "tracking", "provider_state": "dreaming", "held": held}
+    >>> state_of(it, datetime(2026, 1, 1, tzinfo=UTC))
+    'tracking (account held, probe in 12 s: throttled (429); dreaming)'
     """
     state, progress = str(tracker["state"]), tracker.get("progress")
     running = tracker.get("provider_state")
     if running and progress is not None:
         running = f"{running}, {progress:.0%}"
-    if tracker.get("current_error"):
+    pause = pause_of(tracker, now) if now else ""
+    if pause:
+        trouble = f"account {pause}: {reason_of(tracker['held'])}"
+        running = f"{trouble}; {running}" if running else trouble
+    elif tracker.get("current_error"):
         error = f"last look: {tracker['current_error']}"
         running = f"{running}, {error}" if running else error
     why = {
@@ -123,6 +134,21 @@ def attempt_in_words(attempt: Mapping[str, Any]) -> tuple[str, str]:
     return text, "delivered" if taken else "failed"
 
 
+def pause_of(lane: JsonObject, now: datetime) -> str:
+    """Say of an endpoint or a tracker that its origin or account is held, and when a probe goes.
+
+    >>> pause_of({"held": {"until": "2026-01-01T00:00:12.000Z"}}, datetime(2026, 1, 1, tzinfo=UTC))
+    'held, probe in 12 s'
+    >>> pause_of({"held": {"until": None}}, datetime(2026, 1, 1, tzinfo=UTC))
+    'held, probe under way'
+    """
+    held = lane.get("held")
+    if not held:
+        return ""
+    when = "under way" if held.get("until") is None else ahead(held["until"], now) or "now"
+    return f"held, probe {when}"
+
+
 def health_of(account: JsonObject) -> str:
     """Say how an account is doing.
 
@@ -134,8 +160,38 @@ def health_of(account: JsonObject) -> str:
         return "problem: it is not configured"
     if health.get("ok"):
         return "ok"
-    detail = f" ({health['detail']})" if health.get("detail") else ""
-    return f"problem: {health.get('reason')}{detail}"
+    return f"problem: {reason_of(health)}"
+
+
+def reason_of(trouble: Mapping[str, Any]) -> str:
+    """Say of a hold, or an account's health, what is the matter.
+
+    >>> reason_of({"reason": "throttled", "detail": "429 Too Many Requests"})
+    'throttled (429 Too Many Requests)'
+    """
+    detail = f" ({trouble['detail']})" if trouble.get("detail") else ""
+    return f"{trouble.get('reason')}{detail}"
+
+
+def lacks_worker(stats: JsonObject) -> bool:
+    """Tell whether work is late because nobody is there to do it.
+
+    >>> [lacks_worker({"workers": n, "lag_s": lag}) for n, lag in ((0, 9.0), (0, 1.0), (1, 99.0))]
+    [True, False, False]
+    """
+    return stats.get("workers") == 0 and (stats.get("lag_s") or 0.0) > LATE_S
+
+
+def seems_late(tracker: JsonObject, now: datetime) -> bool:
+    """Tell whether a look or an attempt is overdue, if this machine's clock is right.
+
+    >>> now = datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC)
+    >>> [seems_late({"next_poll_at": f"2026-01-01T00:00:{s}.000Z"}, now) for s in (20, 29)]
+    [True, False]
+    """
+    webhook = tracker.get("webhook") or {}
+    due = tracker.get("next_poll_at") or webhook.get("next_attempt_at")
+    return due is not None and (now - datetime.fromisoformat(due)).total_seconds() > LATE_S
 
 
 def kind_in_words(kind: Sequence[str]) -> str:

@@ -76,7 +76,7 @@ if requests > 0 then
   spend(card, now, tokens, requests)
   tokens = tokens - requests
   if held_until > 0 then
-    redis.call('HSET', card, 'held_until', leased_until)
+    redis.call('HSET', card, 'held_until', leased_until, 'probe_until', leased_until)
   end
 end
 

@@ -65,10 +65,10 @@ end
 
 -- Write the health that ARGV holds from `first` (version, reason, streak, held_until, detail), if
 -- it was concluded from the version that stands, or asks for a longer hold than that does: of two
--- answers at once no error may make a 429 unheard. '' = there is nothing to write. A receiver's is
--- forgotten after a day, so that receivers of long ago cost nothing; from when to when it was held
--- last, probes included, stands beside it. Returns whether it was written as it was concluded, on
--- the version that stood.
+-- answers at once no error may make a 429 unheard. '' = there is nothing to write. From when to
+-- when it was held last, probes included, stands beside it. A receiver's is forgotten after a day,
+-- so that receivers of long ago cost nothing. Returns whether it was written as it was concluded,
+-- on the version that stood.
 local function settle_health(lane, first)
   local card = key('card:' .. lane)
   local version = ARGV[first]
@@ -84,11 +84,11 @@ local function settle_health(lane, first)
   redis.call('HINCRBY', card, 'version', 1)
   redis.call('HSET', card, 'reason', ARGV[first + 1], 'streak', ARGV[first + 2], 'held_until',
     ARGV[first + 3], 'detail', ARGV[first + 4])
+  local was_held, is_held = tonumber(known[2] or 0) > 0, tonumber(ARGV[first + 3]) > 0
+  if was_held ~= is_held then
+    redis.call('HSET', card, is_held and 'held_since' or 'freed_at', clock())
+  end
   if not lane:find('^poll:') then
-    local was_held, is_held = tonumber(known[2] or 0) > 0, tonumber(ARGV[first + 3]) > 0
-    if was_held ~= is_held then
-      redis.call('HSET', card, is_held and 'held_since' or 'freed_at', clock())
-    end
     redis.call('PEXPIRE', card, 86400000)
   end
   return not is_stale
@@ -165,7 +165,7 @@ local function take_request(lane, held_until, now, rate, lease_ms)
   end
   spend(card, now, tokens, 1)
   if held_until > 0 then
-    redis.call('HSET', card, 'held_until', now + lease_ms)
+    redis.call('HSET', card, 'held_until', now + lease_ms, 'probe_until', now + lease_ms)
   end
 end
 

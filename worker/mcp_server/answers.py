@@ -60,6 +60,9 @@ class Generation(Answer):
     next_look_at: datetime | None = Field(
         description="When it is looked at next; to ask earlier shows nothing new."
     )
+    held: str | None = Field(
+        description="Why it is not looked at now: its account is in trouble; null: it is not."
+    )
     tracked_at: datetime | None = Field(description="When Dreamhook began to watch it.")
     seen_at: datetime | None = Field(description="When the provider last showed it.")
     finished_at: datetime | None = Field(description="When Dreamhook learned of its end.")
@@ -162,6 +165,7 @@ def generation(shape: JsonObject, next_step: str) -> Generation:
             "image_url": shape["assets"].get("image"),
             "tracked": shape["state"] == "tracking" if is_tracker else shape["tracked"],
             "next_look_at": shape.get("next_poll_at"),
+            "held": _held(shape),
             "next_step": next_step,
         }
     )
@@ -171,10 +175,14 @@ def delivery(shape: JsonObject) -> Delivery:
     """Make it of a delivery as the API shows it."""
     attempts = shape["attempts"]
     last = Attempt.model_validate(attempts[-1]) if attempts else None
-    held = (shape.get("held") or {}).get("in_words")
     return Delivery.model_validate(
-        {**shape, "held": held, "attempts": len(attempts), "last_attempt": last}
+        {**shape, "held": _held(shape), "attempts": len(attempts), "last_attempt": last}
     )
+
+
+def _held(shape: JsonObject) -> str | None:
+    words: str | None = (shape.get("held") or {}).get("in_words")
+    return words
 
 
 def queue_stats(shape: JsonObject) -> QueueStats:

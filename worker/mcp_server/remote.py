@@ -196,7 +196,9 @@ def progress(shape: JsonObject) -> str:
     text = shape["provider_state"] or "waiting for the first look"
     if shape["progress"] is not None:
         text += f", {shape['progress']:.0%} done"
-    if shape.get("next_poll_at"):
+    if shape.get("held"):
+        text += f". {shape['held']['in_words']}"
+    elif shape.get("next_poll_at"):
         text += f", next look at {shape['next_poll_at']}"
     return text
 

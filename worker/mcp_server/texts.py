@@ -57,7 +57,9 @@ def _generation(it: Generation) -> list[str]:
     if it.progress is not None and not it.is_over:
         lines.append(f"Progress: {it.progress:.0%}")
     lines.append(f"Tracking: {_tracking(it)}")
-    if it.last_error is not None and not it.is_over:
+    if it.held:
+        lines.append(f"Held: {it.held}")
+    elif it.last_error is not None and not it.is_over:
         lines.append(f"Last error: {it.last_error}")
     lines.append(f"Next: {it.next_step}")
     return lines

@@ -91,14 +91,14 @@ class Failing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """A receiver's origin is sent nothing, since it is not there: its circuit breaker is open.
+    """A receiver's origin is sent nothing, since it is not there; or an account is not asked.
 
-    It has been so `since` then, after `streak` attempts in a row that failed, the last with
-    `detail`. `until` is when a probe goes; with one under way (`is_probing`) it is the instant at
-    which this was read.
+    `name` is the origin's, or the account's. It has been so `since` then, after `streak` attempts
+    or looks in a row that failed, the last with `detail`. `until` is when a probe goes; with one
+    under way (`is_probing`) it is the instant at which this was read.
     """
 
-    origin: str
+    name: str
     since: int
     until: int
     is_probing: bool = False

@@ -1,4 +1,4 @@
-"""How the hold of a receiver's origin is read from the card of its lane."""
+"""How the hold of a receiver's origin, or of an account, is read from the card of its lane."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ FIELDS = ["held_until", "probe_until", "held_since", "reason", "streak", "detail
 
 
 def from_row(lane: str, row: Sequence[bytes | None], now: int) -> Hold | None:
-    """Read from a card's `FIELDS` how a receiver's origin is held; None: it is not, now."""
+    """Read from a card's `FIELDS` how its lane is held; None: it is not, now."""
     until, probe_until, since = (int(each or 0) for each in row[:3])
     reason, streak, detail = ((each or b"").decode() for each in row[3:])
     if until <= now or not reason:
         return None
     is_probing = until == probe_until
     return Hold(
-        origin=_origin_of(lane),
+        name=_name_of(lane),
         since=since or now,
         until=now if is_probing else until,
         is_probing=is_probing,
@@ -39,7 +39,9 @@ def last_of_row(row: Sequence[bytes | None], now: int, *, lasts: bool) -> tuple[
     return (since, now) if since and lasts else None
 
 
-def _origin_of(lane: str) -> str:
-    """Name a receiver's origin as people write it: without the port that goes without saying."""
-    origin = lane.removeprefix("post:")
+def _name_of(lane: str) -> str:
+    """Name an account, or an origin as people write it: without a port that goes without saying."""
+    kind, _, origin = lane.partition(":")
+    if kind == "poll":
+        return origin
     return origin.removesuffix(":443" if origin.startswith("https:") else ":80")

@@ -70,10 +70,10 @@ class Lanes:
         return [records.health_from_row(row) for row in await pipe.execute()]
 
     async def holds(self, lanes: Iterable[str], *, now: int | None = None) -> dict[str, Hold]:
-        """Read how those of these receivers' lanes are held that are, in one go.
+        """Read how those of these lanes are held that are, in one go.
 
         Args:
-            lanes: Of receivers; one may be named often and is read once.
+            lanes: Of receivers or accounts; one may be named often and is read once.
             now: Stands in for Redis's clock, in tests.
         """
         names = sorted(set(lanes))

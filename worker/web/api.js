@@ -2,7 +2,7 @@
 
 async function request(path, { headers, ...options }) {
 	const { pass } = sessionStorage
-	const bearer = pass ? { Authorization: `Bearer ${pass}` } : {}
+	const bearer = pass && { Authorization: `Bearer ${pass}` }
 	let answer, detail = "Dreamhook does not answer."
 	try {
 		answer = await fetch(path, { headers: { ...bearer, ...headers }, ...options })
@@ -42,7 +42,7 @@ export function follow(hear, show) {
 		}
 		watch()
 		const { body } = await request(STREAM, {
-			headers: lastId ? { "Last-Event-ID": lastId } : {},
+			headers: lastId && { "Last-Event-ID": lastId },
 			signal: AbortSignal.any([signal, silence.signal]),
 		})
 		const reader = body.pipeThrough(new TextDecoderStream()).getReader()

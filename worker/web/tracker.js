@@ -12,16 +12,16 @@ export async function load({ account, id }) {
 	return { tracker, entries, deliveries: found.filter(Boolean) }
 }
 
-export function draw({ tracker, entries, deliveries }, { shown }) {
+export function draw({ tracker, entries, deliveries }, { shown, stats }) {
 	const path = api("trackers", tracker.account, tracker.generation_id)
-	const isOver = tracker.state !== "tracking", { webhook } = tracker
+	const { state, webhook } = tracker, isOver = state !== "tracking"
 	return [
-		h("h1", { tabindex: -1 }, icon(moodOf(tracker.state)), h("b", tracker.state)),
+		h("h1", { tabindex: -1 }, icon(moodOf(state)), h("b", state)),
 		h("p", h("code.id", tracker.generation_id), " in ", link("#/accounts", tracker.account)),
-		h("p.why", why(tracker)),
+		h("p.why", stats.workers || isOver ? why(tracker) : "No worker is running"),
 		h("p.acts",
 			!isOver && [button("Look now", "post", { path: `${path}/poll` }, "go"), button("Cancel tracking", "cancel", { path })],
-			tracker.state === "completed" && button("Get fresh URLs", "fresh", { path }),
+			state === "completed" && button("Get fresh URLs", "fresh", { path }),
 			webhook && replay({ ...webhook, id: webhook.delivery_id })),
 		journey(tracker, isOver),
 		h("div.columns",
@@ -34,7 +34,7 @@ export function draw({ tracker, entries, deliveries }, { shown }) {
 
 const webUrl = (text) => /^https?:/i.test(text) && URL.canParse(text) && new URL(text)
 const json = (value) => JSON.stringify(value, null, 1)
-const why = ({ failure_reason: failure, reason, current_error: error }) => failure ?? {
+const why = ({ held, failure_reason: failure, reason, current_error: error }) => held ? ["account ", pause(held), held.detail] : failure ?? {
 	deadline: "Its deadline came before its end.",
 	not_found: "The provider knows no such generation.",
 }[reason] ?? error
@@ -47,16 +47,16 @@ export const late = ({ state, attempts, reason, next_attempt_at: next, held, ...
 	attempts ? outcome(last) : held?.detail,
 	reason === "endpoint_disabled" && [attempts > 0 && "; ", "its endpoint was off"]]
 
-function journey(tracker, isOver) {
-	const { state, tracked_at: began, finished_at: ended, webhook } = tracker
+function journey(it, isOver) {
+	const { state, tracked_at: began, finished_at: ended, webhook } = it
 	return h("ol.journey",
 		stop("Tracked", "good", clock(began)),
-		isOver ? stop(many(tracker.polls, "look"), "good", `at ${tracker.provider}`)
-			: stop(tracker.provider_state ?? "waiting", "busy", "next look ", tick("in", tracker.next_poll_at)),
+		isOver ? stop(many(it.polls, "look"), "good", `at ${it.provider}`)
+			: stop(it.provider_state ?? "waiting", "busy", "next look ", tick("in", it.next_poll_at)),
 		isOver ? stop(state, moodOf(state), `after ${span(new Date(ended) - new Date(began))}`)
-			: stop("the end", "", "expires ", tick("in", tracker.deadline_at)),
+			: stop("the end", "", "expires ", tick("in", it.deadline_at)),
 		webhook ? stop(`webhook ${webhook.state}`, plight(webhook), late(webhook) || many(webhook.attempts, "attempt"))
-			: stop("webhook", "", tracker.endpoint ?? tracker.callback_url ? "once it is over" : "nobody to tell"))
+			: stop("webhook", "", it.endpoint ?? it.callback_url ? "once it is over" : "nobody to tell"))
 }
 
 const stop = (title, mood, ...text) =>
@@ -84,9 +84,9 @@ function grouped(entries) {
 
 function step({ entry, looks, until }, delivery) {
 	const { kind, error, type = "" } = entry
-	const item = (mood, title, more, ...rest) =>
+	const item = (mood, title, more, below) =>
 		h(`li.${mood}`, { "data-key": [kind, entry.at, entry.delivery_id] }, h("time.more", clock(entry.at)), icon(mood),
-			h("div", h("b", title), h("div.more", more), rest.map((each) => each && h("div", each))))
+			h("div", h("b", title), h("div.more", more), below && h("div", below)))
 	const took = entry.duration_ms == null ? "" : ` in ${span(entry.duration_ms)}`
 	switch (kind) {
 		case "look":
@@ -121,14 +121,14 @@ function result(tracker, shown) {
 	}))
 }
 
-function facts(tracker) {
+function facts(it) {
 	const rows = Object.entries({
-		"Model": [tracker.model, tracker.type].filter(Boolean).join(", "),
-		"Looks": `${tracker.polls}, ${tracker.poll_errors} failed`,
-		"Last error": tracker.last_error,
-		"Last seen": tick("ago", tracker.seen_at),
-		"Webhooks to": tracker.endpoint ?? tracker.callback_url,
-		"Metadata": h("code", json(tracker.metadata)),
+		Model: [it.model, it.type].filter(Boolean).join(", "),
+		Looks: `${it.polls}, ${it.poll_errors} failed`,
+		"Last error": it.last_error,
+		"Last seen": tick("ago", it.seen_at),
+		"Webhooks to": it.endpoint ?? it.callback_url,
+		Metadata: h("code", json(it.metadata)),
 	})
 	return h("section.card", h("h2", "Details"),
 		h("dl", rows.map(([name, value]) => value && [h("dt", name), h("dd", value)])))
