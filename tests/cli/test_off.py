@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import FakeApi, Run
+from tests.cli.conftest import FakeApi, OnScreen, Run
 from tests.cli.test_terminal import ID, answer_get, tracker
 from worker.cli.routes import in_commands
 
@@ -95,6 +95,15 @@ def test_lists_say_that_an_endpoint_was_off_not_that_attempts_were_used_up(
     assert "exhausted: endpoint hooks was off" in shown
     assert "1 attempt" not in shown
     assert re.search(r"^dlv_1 +endpoint off ", run_on_terminal("deliveries").out, re.MULTILINE)
+
+
+def test_deliveries_tell_to_whom_where_there_is_room(api: FakeApi, on_screen: OnScreen) -> None:
+    bare = OWED | {"endpoint": "url_0f", "url": "https://example.com/bare"}
+    api.answers["GET /v1/deliveries"] = (200, {"items": [OWED, bare], "next_cursor": None})
+    with on_screen("deliveries") as screen:
+        screen.until("https://example.com/bare")
+    assert re.search(r"Attempts +Endpoint ", screen.text)
+    assert re.search(r"HTTP 410 +hooks ", screen.text)
 
 
 def test_a_delivery_tells_the_same(api: FakeApi, run_on_terminal: Run) -> None:

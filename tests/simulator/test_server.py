@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import signal
@@ -244,7 +245,11 @@ def test_the_command_says_where_it_listens_serves_and_stops_when_told() -> None:
         "main(port=0, seed=5, faults=['ping:reset:times=1'], keys=['k'])"
     )
     command = [sys.executable, "-c", program]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(process.kill)  # or what fails here would wait for it without end
         assert process.stdout is not None
         assert process.stderr is not None
         line = process.stdout.readline().decode()
