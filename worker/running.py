@@ -184,12 +184,16 @@ async def _tell_risks(deployment: Deployment, name: str) -> None:
 
 
 async def _serve(cells: Mapping[str, Deployment], port: socket.socket, stop: asyncio.Event) -> None:
-    streams = {name: each.stream for name, each in cells.items()}
-    is_whole = WHOLE in cells
-    merged = MergedStream(streams)
-    stream: EventStream | MergedStream = streams[WHOLE] if is_whole else merged
-    apps = {name: _app(each, stream) for name, each in cells.items()}
-    app: ASGIApp = apps[WHOLE] if is_whole else _in_front(cells, apps, merged)
+    stream: EventStream | MergedStream
+    app: ASGIApp
+    if WHOLE in cells:
+        stream = cells[WHOLE].stream
+        apps = {WHOLE: _app(cells[WHOLE], stream)}
+        app = apps[WHOLE]
+    else:
+        stream = MergedStream({name: each.stream for name, each in cells.items()})
+        apps = {name: _app(each, stream) for name, each in cells.items()}
+        app = _in_front(cells, apps, stream)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5
     )

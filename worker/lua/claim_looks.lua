@@ -1,8 +1,8 @@
 -- Claim the looks that are due in one account's lane, as far as its health and budget allow: each
 -- costs a request. With `page` (the rows of a page of the provider's list) one request is to do for
 -- many: then what is due first is claimed, and up to so many in all that are near it in the list.
--- ARGV: now, account, limit, lease_ms, requests per second, alive_ms (0 = the marker is another
---   drain's), page (0 = one by one)
+-- ARGV: now, account, limit, lease_ms, requests per second, alive_ms, page (0 = one by one),
+--   1 if the marker is another drain's
 -- Returns {now, wake_at, health, blind, looks, due, version, unlearned}: health = {reason, streak,
 -- held_until, detail, version, slowed_until, suspect}; blind are past their deadline while the
 -- account is held; each is {id, TRACKER}; so many of the looks are due; the version of what was
@@ -89,7 +89,7 @@ elseif wake_at > now then
 elseif tokens < 1 then
   wake_at = now + math.ceil((1 - tokens) / rate * 1000)
 end
-if alive_ms > 0 then
+if ARGV[8] == '0' then
   beat(lane, alive_ms, asleep_until)
 end
 local version = tonumber(redis.call('HGET', key('learned:' .. account), 'version') or 0)

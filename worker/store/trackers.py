@@ -173,8 +173,7 @@ class Trackers:
             assists: whether the lane's own drain, of which its marker tells, is another.
             now: stands in for Redis's clock.
         """
-        alive_ms = 0 if assists else ms(ALIVE_S)
-        args = (account, limit, self._scripts.lease_ms, rate, alive_ms, page)
+        args = (account, limit, self._scripts.lease_ms, rate, ms(ALIVE_S), page, int(assists))
         at, wake_at, health, blind, looks, due, learned, unlearned = await self._scripts.run(
             "claim_looks", *args, now=now
         )
