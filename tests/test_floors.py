@@ -34,7 +34,7 @@ FLOORS: dict[int, set[str]] = {
         "refusals",
         "submissions",
     },
-    1: {"config", "telemetry", "store", "egress", "providers", "embedded"},
+    1: {"cancelling", "config", "telemetry", "store", "egress", "providers", "embedded"},
     2: {
         "service",
         "submitting",

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 from worker.api import create_app
 from worker.api.cells import Cell, Cells
 from worker.api.gate import Gate
+from worker.cancelling import until_ended
 from worker.config import Settings
 from worker.errors import RedisAwayError, UnavailableError
 from worker.hosting import Server, listen_on, url_of
@@ -287,14 +288,4 @@ async def _run_worker(worker: Worker, stop: asyncio.Event) -> BaseException | No
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks until they have ended.
-
-    Once may not be enough: the `wait_for` of Python 3.11, with which redis-py sends, can take a
-    cancellation for itself, and a worker would go on for ever.
-    """
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await until_ended(*tasks, again_s=CANCEL_AGAIN_S)

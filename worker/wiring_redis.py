@@ -22,6 +22,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 from redis.exceptions import ConnectionError as NotConnectedError
 from redis.exceptions import TimeoutError as NotAnsweredError
 
+from worker.cancelling import until_ended
 from worker.config import Settings
 from worker.config_redis import TLS_FILES, RedisPlace, credentials_of_sentinels, redis_place
 from worker.embedded import EmbeddedRedis
@@ -203,9 +204,4 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 async def ended(task: asyncio.Task[None]) -> None:
     """Cancel a task until it has ended."""
-    while not task.done():
-        task.cancel()
-        # Once may not be enough: the `wait_for` of Python 3.11, with which redis-py sends, can
-        # take a cancellation for itself.
-        await asyncio.wait({task}, timeout=CANCEL_AGAIN_S)
-    await asyncio.gather(task, return_exceptions=True)
+    await until_ended(task, again_s=CANCEL_AGAIN_S)
