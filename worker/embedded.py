@@ -24,10 +24,10 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 from urllib.parse import quote
 
@@ -70,7 +70,13 @@ class EmbeddedRedis:
         self._users: _Lock | None = users
 
     @classmethod
-    def start(cls, data: Path, *, timeout_s: float = START_TIMEOUT_S) -> Self:
+    def start(
+        cls,
+        data: Path,
+        *,
+        timeout_s: float = START_TIMEOUT_S,
+        given_up: threading.Event | None = None,
+    ) -> Self:
         """Use the server on `data`; start it if it does not run. Blocks until it answers.
 
         Every process that needs the server calls this; so does one that lost it for good. The
@@ -81,11 +87,12 @@ class EmbeddedRedis:
                 user alone.
             timeout_s: How long to wait for a server that does not answer. One that says it is
                 loading its data is given the time it takes.
+            given_up: Set by another thread, it ends the wait.
 
         Raises:
             ConfigurationError: It cannot run there; says why, with the end of its log.
         """
-        deadline = _Deadline(timeout_s)
+        deadline = _Deadline(timeout_s, given_up)
         try:
             data = data.expanduser().resolve()
             data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -135,12 +142,7 @@ class EmbeddedRedis:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -172,8 +174,8 @@ class _Lock:
 
 
 class _Deadline:
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float, given_up: threading.Event | None = None) -> None:
+        self._seconds, self._given_up = seconds, given_up or threading.Event()
         self.extend()
 
     def extend(self) -> None:
@@ -181,7 +183,7 @@ class _Deadline:
 
     def wait_for(self, condition: Callable[[], bool], explain: Callable[[], str]) -> None:
         while not condition():
-            if time.monotonic() > self._at:
+            if self._given_up.is_set() or time.monotonic() > self._at:
                 raise ConfigurationError(explain())
             time.sleep(0.005)
 

@@ -7,7 +7,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -15,7 +15,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import uvicorn
@@ -57,6 +57,8 @@ _NO_ACCOUNT = (
     "nothing can be tracked yet: set LUMAAI_API_KEY=… (or DREAMHOOK_ACCOUNTS, for several) and"
     " start again; `dreamhook demo` shows how it works without a key"
 )
+
+Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
 
@@ -112,17 +114,9 @@ async def run(
                     host_by="DREAMHOOK_HOST",
                 )
             )
-        if settings.is_divided and not worker:
-            cells = await stack.enter_async_context(opened_cells(settings))
-        else:
-            whole = await _opened_in_time(stack, settings, stop)
-            if whole is None:
-                return
-            cells = {WHOLE: whole}
-        if not settings.accounts:
-            log.warning("no account", remedy=_NO_ACCOUNT)
-        for name, deployment in cells.items():
-            await _tell_risks(deployment, name)
+        cells = await _unless(stop, _opened(stack, settings, worker=worker))
+        if cells is None:
+            return
         parts = await stack.enter_async_context(asyncio.TaskGroup())
         if worker:
             parts.create_task(_work(cells[WHOLE], stop))
@@ -157,12 +151,35 @@ async def _told_to_stop() -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(each)
 
 
-async def _opened_in_time(
-    stack: AsyncExitStack, settings: Settings, stop: asyncio.Event
-) -> Deployment | None:
-    """Open it; if its Redis is not there, wait for it for a while. None: told to stop first."""
+async def _unless(stop: asyncio.Event, doing: Coroutine[Any, Any, Result]) -> Result | None:
+    """Wait for what is being done; None: told to stop first, and it has been given up."""
+    task, stopped = asyncio.create_task(doing), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _cancel(task, stopped)
+    return None if stop.is_set() else task.result()
+
+
+async def _opened(
+    stack: AsyncExitStack, settings: Settings, *, worker: bool
+) -> Mapping[str, Deployment]:
+    """Open what the parts run on, by its cell, and tell what is not safe about it."""
+    if settings.is_divided and not worker:
+        cells = await stack.enter_async_context(opened_cells(settings))
+    else:
+        cells = {WHOLE: await _opened_in_time(stack, settings)}
+    if not settings.accounts:
+        log.warning("no account", remedy=_NO_ACCOUNT)
+    for name, deployment in cells.items():
+        await _tell_risks(deployment, name)
+    return cells
+
+
+async def _opened_in_time(stack: AsyncExitStack, settings: Settings) -> Deployment:
+    """Open it; if its Redis is not there, wait for it for a while."""
     until, pause_s = time.monotonic() + REDIS_PATIENCE_S, REDIS_PAUSE_S
-    while not stop.is_set():
+    while True:
         try:
             return await stack.enter_async_context(opened(settings))
         except RedisAwayError as error:
@@ -170,10 +187,8 @@ async def _opened_in_time(
                 raise
             if pause_s == REDIS_PAUSE_S:
                 log.warning("waiting for redis", error=str(error), for_s=REDIS_PATIENCE_S)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause_s)
+        await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, REDIS_PAUSE_CAP_S)
-    return None
 
 
 async def _tell_risks(deployment: Deployment, name: str) -> None:

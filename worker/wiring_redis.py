@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -114,13 +115,28 @@ async def connected(settings: Settings, *, may_be_away: bool = False) -> AsyncIt
     async with AsyncExitStack() as stack:
         url = settings.redis_url
         if url is None:
-            embedded = await asyncio.to_thread(EmbeddedRedis.start, settings.data)
-            stack.push_async_callback(asyncio.to_thread, embedded.stop)
-            url = embedded.url
+            url = (await _embedded(stack, settings.data)).url
         pool = await stack.enter_async_context(_pooled(redis_place(url)))
         redis = ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize)
         await _check(redis, settings, may_be_away=may_be_away)
         yield redis
+
+
+async def _embedded(stack: AsyncExitStack, data: Path) -> EmbeddedRedis:
+    """Start the embedded Redis. The stack stops it, or gives it up where it still starts."""
+    given_up = threading.Event()
+    starting = asyncio.create_task(asyncio.to_thread(EmbeddedRedis.start, data, given_up=given_up))
+    stack.push_async_callback(_stopped, starting)
+    stack.callback(given_up.set)
+    await asyncio.wait({starting})
+    return starting.result()
+
+
+async def _stopped(starting: asyncio.Task[EmbeddedRedis]) -> None:
+    """Stop it, if it has started."""
+    await asyncio.wait({starting})
+    if starting.exception() is None:
+        await asyncio.to_thread(starting.result().stop)
 
 
 @asynccontextmanager
