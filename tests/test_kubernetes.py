@@ -14,6 +14,8 @@ import yaml
 from tests.test_deploy import SAMPLES
 from worker.config import Settings
 from worker.jobs import GRACE_S, STEP_S
+from worker.running import REDIS_PATIENCE_S
+from worker.wiring_redis import CONNECT_S, TIMEOUT_S
 
 FOLDER = Path(__file__).parent.parent / "deploy/kubernetes"
 FILES = {path.name: [*yaml.safe_load_all(path.read_text())] for path in FOLDER.glob("*.yaml")}
@@ -76,6 +78,16 @@ def test_no_service_of_the_namespace_can_set_a_setting(deployment: dict[str, Any
 def test_a_worker_that_is_stopped_has_the_time_that_it_takes() -> None:
     spec = pod(OBJECTS["Deployment workers"])
     assert spec["terminationGracePeriodSeconds"] > GRACE_S + STEP_S
+
+
+@deployments
+def test_what_waits_for_its_redis_gives_up_before_a_probe_does(deployment: dict[str, Any]) -> None:
+    (container,) = pod(deployment)["containers"]
+    probe = container.get("startupProbe") or container["livenessProbe"]
+    ended_after_s = probe.get("initialDelaySeconds", 0) + probe["periodSeconds"] * (
+        probe.get("failureThreshold", 3) - 1
+    )
+    assert ended_after_s > REDIS_PATIENCE_S + CONNECT_S + TIMEOUT_S
 
 
 @deployments
