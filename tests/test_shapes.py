@@ -16,6 +16,7 @@ from worker.model import (
     Endpoint,
     HealthReason,
     Hold,
+    Queue,
     State,
     Terms,
     Tracker,
@@ -144,5 +145,6 @@ def test_whose_credentials_are_rejected_is_told_what_to_do_and_when_it_shows() -
 
 def test_an_endpoint_that_is_off_is_not_held() -> None:
     it = Endpoint(name="mine", url=OWED.url)
-    assert shapes.endpoint_shape(it, T, HOLD)["held"] == hold_shape(HOLD)
-    assert shapes.endpoint_shape(replace(it, enabled=False), T, HOLD)["held"] is None
+    queue = Queue(under_way=0, due=1)
+    assert shapes.endpoint_shape(it, T, queue, HOLD)["held"] == hold_shape(HOLD)
+    assert shapes.endpoint_shape(replace(it, enabled=False), T, queue, HOLD)["held"] is None

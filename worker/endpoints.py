@@ -66,7 +66,7 @@ class Endpoints:
         await self._started(put.must_start)
         if not put.endpoint.enabled:
             await self._store.endpoints.release(name)
-        shape = await self._shown(put.endpoint)
+        shape = await self._one(put.endpoint)
         return (shape | {"secret": secret} if put.created and secret else shape), put.created
 
     def _wanted(self, name: str, request: EndpointRequest) -> Endpoint:
@@ -94,7 +94,7 @@ class Endpoints:
         Raises:
             NotFoundError: there is none.
         """
-        return await self._shown(await self._known(name))
+        return await self._one(await self._known(name))
 
     @redis_may_be_away
     async def list_endpoints(self, *, limit: int = 100, cursor: str | None = None) -> Page:
@@ -111,9 +111,7 @@ class Endpoints:
             return (names[-1][0] if len(names) == count else None), found
 
         items, next_cursor = await page_of(read, fits=lambda _: True, limit=limit, cursor=cursor)
-        holds = await self._store.lanes.holds(lane_of(each.url) for each in items)
-        shown = [shapes.endpoint_shape(each, now, holds.get(lane_of(each.url))) for each in items]
-        return Page(shown, next_cursor)
+        return Page(await self._shown(items, now), next_cursor)
 
     @redis_may_be_away
     async def delete(self, name: str) -> None:
@@ -142,7 +140,7 @@ class Endpoints:
             fresh = Secret(signing.new_secret(os.urandom(32)))
             after = (fresh, *_overlapping(known.secrets, now, overlap_s))[:LIVE_SECRETS]
             if await self._store.endpoints.set_secrets(known, after):
-                shape = await self._shown(replace(known, secrets=after))
+                shape = await self._one(replace(known, secrets=after))
                 return shape | {"secret": fresh.text}
 
     @redis_may_be_away
@@ -233,10 +231,17 @@ class Endpoints:
         await self._started(lane)
         return before
 
-    async def _shown(self, endpoint: Endpoint) -> JsonObject:
-        lane = lane_of(endpoint.url)
-        hold = (await self._store.lanes.holds([lane])).get(lane)
-        return shapes.endpoint_shape(endpoint, await self._store.now(), hold)
+    async def _shown(self, endpoints: Sequence[Endpoint], now: int) -> list[JsonObject]:
+        queues = await self._store.endpoints.queues(endpoints, now=now)
+        holds = await self._store.lanes.holds(lane_of(each.url) for each in endpoints)
+        return [
+            shapes.endpoint_shape(each, now, queues[each.name], holds.get(lane_of(each.url)))
+            for each in endpoints
+        ]
+
+    async def _one(self, endpoint: Endpoint) -> JsonObject:
+        (shown,) = await self._shown([endpoint], await self._store.now())
+        return shown
 
     async def _owed(self, delivery: Delivery) -> JsonObject:
         holds = await holds_of(self._store, [delivery])

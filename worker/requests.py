@@ -14,7 +14,14 @@ from pydantic_core import ErrorDetails, to_json
 
 from worker import addresses
 from worker.errors import InvalidInputError
-from worker.model import DEFAULT_EVENTS, EndpointEvent, EventType, JsonObject, Terms
+from worker.model import (
+    DEFAULT_EVENTS,
+    MAX_CONCURRENCY,
+    EndpointEvent,
+    EventType,
+    JsonObject,
+    Terms,
+)
 
 GENERATION_ID = re.compile(r"(?!\.+$)[A-Za-z0-9._~:@+=-]{1,200}")
 ENDPOINT_NAME = re.compile(r"url_[0-9a-f]{20}|(?!url_)[a-z0-9][a-z0-9_-]{0,63}")
@@ -109,7 +116,10 @@ class EndpointRequest(BaseModel):
         default_factory=dict, description="Headers to send with every webhook."
     )
     concurrency: int = Field(
-        default=8, ge=1, le=64, description="Attempts under way at its origin at a time."
+        default=8,
+        ge=1,
+        le=MAX_CONCURRENCY,
+        description="Attempts under way at its origin at a time.",
     )
     refresh_assets: bool = Field(
         default=False, description="Look again before attempts that come later than assets last."

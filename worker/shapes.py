@@ -22,6 +22,7 @@ from worker.model import (
     Health,
     Hold,
     JsonObject,
+    Queue,
     Seen,
     State,
     Submission,
@@ -218,7 +219,9 @@ def submission_shape(submission: Submission, tracker: JsonObject | None = None) 
     }
 
 
-def endpoint_shape(endpoint: Endpoint, now: int, hold: Hold | None = None) -> JsonObject:
+def endpoint_shape(
+    endpoint: Endpoint, now: int, queue: Queue, hold: Hold | None = None
+) -> JsonObject:
     """Show an endpoint as `GET /v1/endpoints/{name}` does; never a secret.
 
     `hold` is that of its origin; what is off waits for nothing.
@@ -233,6 +236,8 @@ def endpoint_shape(endpoint: Endpoint, now: int, hold: Hold | None = None) -> Js
         "disabled_reason": endpoint.disabled_reason,
         "secrets": len(live),
         "concurrency": endpoint.concurrency,
+        "under_way": queue.under_way,
+        "due": queue.due,
         "refresh_assets": endpoint.refresh_assets,
         "failing_since": rfc3339(endpoint.failing_since),
         "failed_with": endpoint.failed_with,

@@ -37,6 +37,8 @@ async def test_a_new_endpoint_is_shown_with_its_secret_which_is_never_shown_agai
         "disabled_reason": None,
         "secrets": 1,
         "concurrency": 8,
+        "under_way": 0,
+        "due": 0,
         "refresh_assets": False,
         "failing_since": None,
         "failed_with": None,

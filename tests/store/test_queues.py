@@ -25,7 +25,7 @@ from tests.store.receiving import (
     taken,
 )
 from worker.embedded import EmbeddedRedis
-from worker.model import DeliveryState, Endpoint, Health, HealthReason
+from worker.model import DeliveryState, Endpoint, Health, HealthReason, Queue
 from worker.store import Store
 
 ORDERS_ELSEWHERE = Endpoint(name="orders", url=ELSEWHERE)
@@ -326,3 +326,61 @@ async def commands(redis: Redis, step: Awaitable[Any]) -> int:
         for name, each in after.items()
         if name not in {"cmdstat_info", "cmdstat_script|load"}
     )
+
+
+# --- how full they are ----------------------------------------------------------------------------
+
+
+async def full(store: Store, name: str, *, now: int = T) -> Queue:
+    [found] = await store.endpoints.get_many([name])
+    return (await store.endpoints.queues([found], now=now))[name]
+
+
+async def test_a_queue_tells_what_is_under_way_and_what_is_due_besides(store: Store) -> None:
+    await put(store, Endpoint(name="orders", url=URL, concurrency=3))
+    await owe_many(store, 12, endpoint="orders")
+    claimed = await claim(store)
+    assert await full(store, "orders") == Queue(under_way=3, due=9)
+
+    await settle(store, claimed.deliveries[0].delivery)
+    assert await full(store, "orders") == Queue(under_way=2, due=9)
+
+
+async def test_what_was_claimed_by_a_worker_that_died_is_due_again(store: Store) -> None:
+    await put(store, Endpoint(name="orders", url=URL, concurrency=3))
+    await owe_many(store, 12, endpoint="orders")
+    await claim(store)
+
+    assert await full(store, "orders", now=T + LEASE_MS - 1) == Queue(under_way=3, due=9)
+    assert await full(store, "orders", now=T + LEASE_MS) == Queue(under_way=0, due=12)
+
+
+async def test_bare_callback_urls_of_an_origin_are_as_full_as_what_they_share(store: Store) -> None:
+    await owe_many(store, 10)
+    await owe(store, "other", endpoint="url_2")
+    await claim(store)
+
+    assert await full(store, "url_1") == await full(store, "url_2") == Queue(under_way=8, due=3)
+
+
+async def test_a_bare_callback_url_with_a_concurrency_of_its_own_tells_of_that_alone(
+    store: Store,
+) -> None:
+    await owe_many(store, 10)
+    await put(store, Endpoint(name="url_2", url=URL, concurrency=2))
+    for number in range(5):
+        await owe(store, f"own-{number}", endpoint="url_2")
+    await claim(store)
+
+    assert await full(store, "url_1") == Queue(under_way=8, due=2)
+    assert await full(store, "url_2") == Queue(under_way=2, due=3)
+
+
+async def test_what_is_tried_again_later_is_not_due(store: Store) -> None:
+    await put(store, Endpoint(name="orders", url=URL))
+    await owe(store, "later", endpoint="orders")
+    [delivery] = await taken(store)
+    await settle(store, delivery, DeliveryState.PENDING, again_at=T + 5000)
+
+    assert await full(store, "orders") == Queue(under_way=0, due=0)
+    assert await full(store, "orders", now=T + 5000) == Queue(under_way=0, due=1)

@@ -152,7 +152,7 @@ class Cells:
 
     @staticmethod
     def _found(answers: Mapping[str, Answer]) -> Answer:
-        """Take the answer of who has it; of an endpoint, of who has it switched off."""
+        """Take the answer of who has it; of an endpoint, of who has it off, or owes it the most."""
         name, answer = min(answers.items(), key=lambda row: _rank(row[1]))
         if answer.status == _AWAY:
             _all_there({name: answer}, "what you ask for may be there")
@@ -311,12 +311,12 @@ def _page(answer: Answer, start: str | None) -> adding.CellPage:
     return adding.CellPage(start, page["items"], answer.cursors, page["next_cursor"])
 
 
-def _rank(answer: Answer) -> int:
+def _rank(answer: Answer) -> tuple[int, int]:
     """Put who did it before who refused it, who is away, and who does not have it."""
     if answer.is_ok:
         told = _object(answer.body)
-        return 0 if told.get("enabled") is False else 1
-    return {int(_AWAY): 3, int(_MISSING): 4}.get(answer.status, 2)
+        return 0 if told.get("enabled") is False else 1, -told.get("due", 0)
+    return {int(_AWAY): 3, int(_MISSING): 4}.get(answer.status, 2), 0
 
 
 def _all_there(answers: Mapping[str, Answer], so: str) -> None:

@@ -141,6 +141,8 @@ ENDPOINT: JsonObject = {
     "disabled_reason": None,
     "secrets": 1,
     "concurrency": 4,
+    "under_way": 0,
+    "due": 0,
     "refresh_assets": False,
     "failing_since": None,
     "failed_with": None,

@@ -296,6 +296,8 @@ class Endpoint(Answer):
     disabled_reason: str | None
     secrets: int = Field(description="How many sign for it; 0: the deployment's own does.")
     concurrency: int = Field(description="Attempts under way at its origin at a time.")
+    under_way: int = Field(description="Attempts under way now.")
+    due: int = Field(description="Deliveries that are due besides, and wait.")
     refresh_assets: bool
     failing_since: datetime | None = Field(description="Since when no attempt has succeeded.")
     failed_with: str | None = Field(description="What came of the attempt that failed last.")

@@ -10,6 +10,7 @@ from worker.model.common import (
     rfc3339,
 )
 from worker.model.receiving import (
+    MAX_CONCURRENCY,
     Attempt,
     Delivered,
     Delivery,
@@ -23,6 +24,7 @@ from worker.model.receiving import (
     Failing,
     Hold,
     NewEvent,
+    Queue,
     Replied,
     Reply,
     RetryAt,
@@ -70,6 +72,7 @@ from worker.model.tracking import (
 __all__ = [
     "DEFAULT_EVENTS",
     "EVENT_OF_STATE",
+    "MAX_CONCURRENCY",
     "TERMINAL_EVENTS",
     "Account",
     "Answer",
@@ -100,6 +103,7 @@ __all__ = [
     "NewEvent",
     "NotSent",
     "Progress",
+    "Queue",
     "Reason",
     "Refused",
     "Repeats",

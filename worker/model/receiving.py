@@ -44,6 +44,9 @@ class DisabledReason(StrEnum):
     ASKED = "it was switched off"
 
 
+MAX_CONCURRENCY = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """A signing secret. `until` is when it stops signing; None for the newest."""
@@ -75,6 +78,14 @@ class Endpoint:
     failing_days: int = 0
     secrets: tuple[Secret, ...] = ()
     seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """How full an endpoint's queue is: so many attempts are under way, and more deliveries due."""
+
+    under_way: int
+    due: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from worker.model import Delivery, Endpoint, EndpointEvent, Secret
+from worker.model import Delivery, Endpoint, EndpointEvent, Queue, Secret
 from worker.store import records
 from worker.store.lanes import lane_of
 from worker.store.scripts import ALIVE_S, Scripts, ms, pairs
@@ -96,6 +97,24 @@ class Endpoints:
             pipe.hget(self._key(f"endpoint:{name}"), "lane")
         rows = zip(urls.items(), await pipe.execute() if urls else (), strict=True)
         return {name: lane.decode() if lane else lane_of(url) for (name, url), lane in rows}
+
+    async def queues(self, endpoints: Sequence[Endpoint], *, now: int) -> dict[str, Queue]:
+        """Count by endpoint's name what its queue has under way and due, in one go.
+
+        Bare callback URLs of one origin have one queue between them; one whose concurrency was
+        set has its own.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for each in endpoints:
+            pipe.hexists(self._key(f"endpoint:{each.name}"), "concurrency")
+            for queue in (lane_of(each.url), each.name):
+                pipe.zcount(self._key(f"busy:{queue}"), now + 1, "+inf")
+                pipe.zcount(self._key(f"due:{queue}"), "-inf", now)
+        answers, found = iter(await pipe.execute()), {}
+        for each in endpoints:
+            has_own, *counts = islice(answers, 5)
+            found[each.name] = Queue(*(counts[2:] if has_own else counts[:2]))
+        return found
 
     async def drop(self, name: str) -> bool:
         """Delete an endpoint; False if there is none. What it is owed is then to be released."""
