@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from worker.client import ApiError, Client, UnreachableError
+from worker.client import ApiError, Client, StillAwayError, UnreachableError
 from worker.client import methods as client_module
 from worker.errors import ConfigurationError, InvalidInputError
 
@@ -351,12 +351,19 @@ def test_a_wait_asks_again_when_the_api_says(
     assert 6 < pauses[0] <= 7
 
 
+@pytest.mark.parametrize("timeout_s", [0.0, 0.05])
 def test_a_wait_whose_api_is_away_when_the_time_is_up_ends_with_that(
-    api: Stub, client: Client
+    api: Stub, client: Client, timeout_s: float
 ) -> None:
-    api.answers = [(200, TRACKING), problem(503, "starting")]
-    with pytest.raises(ApiError, match="starting"):
-        client.wait("luma", "g-1", timeout_s=0.05)
+    api.answers = [problem(503, "starting")]
+    with pytest.raises(StillAwayError, match=r"The time to wait was up.*starting"):
+        client.wait("luma", "g-1", timeout_s=timeout_s)
+
+
+def test_nobody_at_home_is_no_matter_of_time(client: Client, api: Stub) -> None:
+    api.answers = [HANG_UP]
+    with pytest.raises(UnreachableError):
+        client.wait("luma", "g-1", timeout_s=0.0)
 
 
 def test_an_api_that_stays_away_ends_the_wait(api: Stub, client: Client) -> None:

@@ -34,6 +34,26 @@ def test_without_an_account_it_is_found_in_whichever_it_is(
     assert [each["account"] for each in ended.lines] == ["fal"]
 
 
+def test_it_is_canceled_in_whichever_account_it_is(elsewhere: FakeApi, run: Run) -> None:
+    elsewhere.answers["DELETE /v1/trackers/luma/g-1"] = GONE
+    canceled = tracker(account="fal", state="canceled")
+    elsewhere.answers["DELETE /v1/trackers/fal/g-1"] = (200, canceled)
+
+    ended = run("cancel", "g-2", "dlv_1", "g-1")
+
+    assert ended.code == 1, "the first two are tracked nowhere"
+    nowhere, delivery = ended.err.splitlines()
+    assert nowhere == "dreamhook: g-2 is tracked in none of the accounts luma, studio, fal."
+    assert "`dreamhook deliveries dlv_1` shows it" in delivery
+    assert ended.lines[-1] == canceled
+
+
+def test_it_is_canceled_in_the_account_that_was_named_alone(elsewhere: FakeApi, run: Run) -> None:
+    elsewhere.answers["DELETE /v1/trackers/luma/g-1"] = GONE
+    assert run("cancel", "g-1", "-a", "luma").code == 1
+    assert [line for line, _ in elsewhere.asked] == ["DELETE /v1/trackers/luma/g-1"]
+
+
 def test_its_timeline_and_what_it_is_owed_are_those_of_that_account(
     elsewhere: FakeApi, run: Run, run_on_terminal: Run
 ) -> None:

@@ -194,6 +194,36 @@ def test_on_a_pipe_the_figures_come_once(queue: FakeApi, run: Run) -> None:
     assert queue.asked == [("GET /v1/stats", "")]
 
 
+def test_on_a_pipe_it_waits_for_an_api_that_is_away_and_says_so_once(
+    queue: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.cli.watching.PAUSE_S", 0.01)
+    away = (503, {"title": "Service Unavailable", "detail": "Redis does not answer."})
+    answers = iter([away, (502, {"title": "x"}), away, (200, STATS)])
+    queue.answers["GET /v1/stats"] = lambda _: next(answers)
+    ended = run("top")
+    assert (ended.code, ended.lines) == (0, [STATS])
+    assert ended.err == "dreamhook: Redis does not answer. (HTTP 503). Waiting on.\n"
+
+
+def test_on_a_pipe_it_waits_no_longer_than_its_patience(
+    queue: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.cli.watching.PAUSE_S", 0.01)
+    monkeypatch.setattr("worker.cli.watching.PATIENCE_S", 0.0)
+    queue.answers["GET /v1/stats"] = (503, {"title": "x", "detail": "Redis does not answer."})
+    ended = run("top")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.endswith("dreamhook: Redis does not answer. (HTTP 503)\n")
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_on_a_pipe_a_refusal_ends_it(queue: FakeApi, run: Run, status: int) -> None:
+    queue.answers["GET /v1/stats"] = (status, {"title": "x", "detail": "No."})
+    assert run("top").code == 1
+    assert len(queue.asked) == 1
+
+
 def test_without_an_api_the_screen_is_not_even_entered(
     monkeypatch: pytest.MonkeyPatch, on_screen: OnScreen
 ) -> None:

@@ -134,6 +134,27 @@ def test_a_wait_goes_on_when_redis_is_away_for_a_moment_and_says_so_once(
     assert ended.err == "dreamhook: Redis does not answer. (HTTP 503). Waiting on.\n"
 
 
+def test_a_wait_whose_time_is_up_while_redis_is_away_has_timed_out(api: FakeApi, run: Run) -> None:
+    away = (503, {"title": "Service Unavailable", "detail": "Redis does not answer."})
+    api.answers["GET /v1/trackers/luma/g-1"] = away
+    api.answers["GET /v1/trackers/luma/g-2"] = (200, tracker("g-2", state="failed"))
+
+    ended = run("wait", "g-1", "g-2", "--timeout", "0.05")
+
+    why = "The time to wait was up while nobody could tell: Redis does not answer. (HTTP 503)"
+    assert ended.code == 124
+    assert ended.err.splitlines()[-1] == f"dreamhook: g-1: {why}"
+    assert ended.lines[0] == {"id": "g-1", "error": {"detail": why}}
+    assert ended.lines[1]["state"] == "failed"
+
+
+def test_a_wait_without_an_api_has_not_timed_out(
+    api: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DREAMHOOK_URL", "http://127.0.0.1:1")
+    assert run("wait", "g-1", "--timeout", "0").code == 1
+
+
 def test_an_endpoint_and_headers_can_be_named(api: FakeApi, run: Run) -> None:
     api.answers["POST /v1/trackers"] = tracked
     run("track", "g-1", "--endpoint", "studio", "--header", "X-Team: video:one")

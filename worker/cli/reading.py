@@ -65,12 +65,14 @@ def list_trackers(
         show_some(found, limit, tables.show_trackers, as_json=wants_json(asked=json))
 
 
-def cancel(account: str, generation_ids: Iterable[str], *, json: bool) -> Exit:
+def cancel(account: str | None, generation_ids: Iterable[str], *, json: bool) -> Exit:
     """Stop tracking; of what was over before, say so."""
     with api() as client:
 
         def stop(generation_id: str) -> JsonObject:
-            tracker = client.cancel(account, generation_id)
+            tracker = in_its_account(
+                client, account, generation_id, lambda it: client.cancel(it, generation_id)
+            )
             if tracker["state"] != State.CANCELED:
                 ended = age(tracker.get("finished_at"), datetime.now(UTC))
                 complain(

@@ -13,7 +13,7 @@ from worker.cli.routes import in_commands
 from worker.cli.words import lacks_worker, seems_late
 from worker.client import ApiError, Client
 from worker.config import ClientSettings
-from worker.errors import ConfigurationError, DreamhookError, InvalidInputError
+from worker.errors import ConfigurationError, DreamhookError, InvalidInputError, NotFoundError
 from worker.figures import NO_WORKER
 from worker.model import JsonObject
 
@@ -100,13 +100,11 @@ def do_to_each(
         for name in names:
             try:
                 yield do(name)
-            except (ApiError, InvalidInputError) as error:
+            except (ApiError, InvalidInputError, NotFoundError) as error:
                 if isinstance(error, ApiError) and error.status not in _ABOUT_ONE:
                     raise
-                code, why = Exit.ERROR, in_commands(str(error))
-                complain(refusal(name, why))
-                if as_json:
-                    emit({"id": name, "error": {"detail": why}})
+                code = Exit.ERROR
+                complain_of(name, in_commands(str(error)), as_json=as_json)
 
     if as_json:
         for result in results():
@@ -116,6 +114,18 @@ def do_to_each(
     for first in done:  # of what was refused, all has been said
         show(chain([first], done))
     return code
+
+
+def complain_of(name: str, why: str, *, as_json: bool) -> None:
+    """Say why of one among several there is nothing to show, in the output too if it is read."""
+    complain(refusal(name, why))
+    if as_json:
+        emit({"id": name, "error": {"detail": why}})
+
+
+def tell_away(error: DreamhookError) -> None:
+    """Say that the API is away, and that this does not end the command."""
+    complain(f"{error}. Waiting on.")
 
 
 def refusal(name: str, why: str) -> str:

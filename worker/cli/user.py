@@ -148,7 +148,7 @@ def list_(
 def cancel(
     *,
     generation_ids: GenerationIds,
-    account: Account = "luma",
+    account: AnyAccount = None,
     json: Json = False,
 ) -> None:
     """Stop tracking; the generations themselves go on. What is over stays as it is."""

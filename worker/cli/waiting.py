@@ -20,9 +20,9 @@ from rich.text import Text
 from worker.cli import tables
 from worker.cli.finding import in_its_account
 from worker.cli.process import Exit, complain, emit, ended_by_signals, printable, wants_json
-from worker.cli.session import api, unserved
+from worker.cli.session import api, complain_of, tell_away, unserved
 from worker.cli.words import duration, estimate_of, health_of, reason_of
-from worker.client import Client
+from worker.client import Client, StillAwayError
 from worker.errors import DreamhookError
 from worker.model import JsonObject, State
 
@@ -63,10 +63,15 @@ def wait_for(
     for number, generation_id in enumerate(generation_ids):
         line.begin(generation_id, number)
         left = None if until is None else max(0.0, until - monotonic())
-        with shown(line):
-            tracker = in_its_account(
-                client, account, generation_id, partial(_end_of, client, line, left)
-            )
+        try:
+            with shown(line):
+                tracker = in_its_account(
+                    client, account, generation_id, partial(_end_of, client, line, left)
+                )
+        except StillAwayError as error:
+            complain_of(generation_id, str(error), as_json=as_json)
+            outcome = outcome or Exit.TIMED_OUT
+            continue
         if as_json:
             emit(tracker)
         else:
@@ -90,12 +95,8 @@ def _end_of(client: Client, line: Line, left: float | None, account: str) -> Jso
         timeout_s=left,
         step_s=STEP_S,
         tell=tell,
-        tell_away=_tell_away,
+        tell_away=tell_away,
     )
-
-
-def _tell_away(error: DreamhookError) -> None:
-    complain(f"{error}. Waiting on.")
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -23,8 +24,17 @@ from worker.cli import keyboard, tables
 from worker.cli.board import LISTINGS, Listing, View, board
 from worker.cli.keyboard import keys
 from worker.cli.process import emit, ended_by_signals, wants_json
-from worker.cli.session import api
-from worker.client import ApiError, Client, Event, is_away
+from worker.cli.session import api, tell_away
+from worker.client import (
+    PATIENCE_S,
+    PAUSE_S,
+    ApiError,
+    Client,
+    Event,
+    Outage,
+    UnreachableError,
+    is_away,
+)
 from worker.errors import DreamhookError
 from worker.model import JsonObject
 
@@ -39,11 +49,24 @@ def top(account: str | None, interval_s: float, *, json: bool) -> None:
     """Watch the queue until somebody quits; on a pipe, print its figures once."""
     with api() as client:
         if wants_json(asked=json):
-            emit(client.stats())
+            emit(_figures(client))
             return
         watch = Watch(client, _first_view(client), account, interval_s)
         with watch.threads(), ended_by_signals():
             _show(watch)
+
+
+def _figures(client: Client) -> JsonObject:
+    """Get the figures; an API that is away for a while is waited for, as `wait` does."""
+    outage = Outage()
+    while True:
+        try:
+            return client.stats()
+        except (ApiError, UnreachableError) as error:
+            if outage.bear(error, time.monotonic(), patience_s=PATIENCE_S):
+                tell_away(error)
+            after_s = error.retry_after_s if isinstance(error, ApiError) else None
+            time.sleep(max(PAUSE_S, after_s or 0.0))
 
 
 def _first_view(client: Client) -> View:

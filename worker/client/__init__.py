@@ -7,16 +7,21 @@ whose text is fit to be shown to whoever runs the command.
 
 from worker.client.awaited import AsyncClient
 from worker.client.events import Event
-from worker.client.http import ApiError, UnreachableError, is_away
-from worker.client.methods import MAX_BATCH, PAGE, Client
+from worker.client.http import ApiError, StillAwayError, UnreachableError, is_away
+from worker.client.methods import MAX_BATCH, PAGE, PATIENCE_S, PAUSE_S, Client
+from worker.client.outage import Outage
 
 __all__ = [
     "MAX_BATCH",
     "PAGE",
+    "PATIENCE_S",
+    "PAUSE_S",
     "ApiError",
     "AsyncClient",
     "Client",
     "Event",
+    "Outage",
+    "StillAwayError",
     "UnreachableError",
     "is_away",
 ]

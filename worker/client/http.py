@@ -67,6 +67,10 @@ class UnreachableError(UnavailableError):
         self.was_sent = was_sent
 
 
+class StillAwayError(UnavailableError):
+    """The time to wait was up while the API was away: nobody can tell how it stands."""
+
+
 class Http:
     """Connections to one API.
 

@@ -161,6 +161,9 @@ class Client:
             step_s: Ask again after so long, 60 s at most.
             tell: Is called with the tracker as it stands, each time it is not over.
             tell_away: Is called with the error when the API begins to be away.
+
+        Raises:
+            StillAwayError: The API was away when the time was up.
         """
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
@@ -169,10 +172,8 @@ class Client:
             try:
                 tracker = self.get(account, generation_id, wait=round(left, 1))
             except (UnreachableError, ApiError) as error:
-                is_new, now = self._outage.since is None, time.monotonic()
-                if not self._outage.goes_on(error, now, patience_s=self._patience_s) or not left:
-                    raise
-                if is_new:
+                now, patience_s = time.monotonic(), self._patience_s
+                if self._outage.bear(error, now, patience_s=patience_s, is_time_up=not left):
                     tell_away(error)
                 if isinstance(error, ApiError):
                     pause_s = max(pause_s, error.retry_after_s or 0.0)

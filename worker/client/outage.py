@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from worker.client.http import ApiError, UnreachableError, is_away
+from worker.client.http import ApiError, StillAwayError, UnreachableError, is_away
 
 
 @dataclass(slots=True)
@@ -34,3 +34,24 @@ class Outage:
             return False
         self.since = now if self.since is None else self.since
         return now - self.since <= patience_s
+
+    def bear(
+        self,
+        error: UnreachableError | ApiError,
+        now: float,
+        *,
+        patience_s: float,
+        is_time_up: bool = False,
+    ) -> bool:
+        """Note that it was asked in vain; tell whether that has only begun.
+
+        Raises:
+            ApiError, UnreachableError: It is not worth asking again; the error itself.
+            StillAwayError: It is, but there is no time left.
+        """
+        is_new = self.since is None
+        if not self.goes_on(error, now, patience_s=patience_s):
+            raise error
+        if is_time_up:
+            raise StillAwayError(f"The time to wait was up while nobody could tell: {error}")
+        return is_new
