@@ -24,6 +24,7 @@ FLOORS: dict[int, set[str]] = {
         "errors",
         "shapes",
         "held",
+        "off",
         "requests",
         "disputes",
         "delivery_policy",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import FakeApi, Run
+from worker.cli.endpoint_tables import crowd_of, relief_of
 from worker.cli.words import instant_of
 from worker.errors import InvalidInputError
 
@@ -61,6 +62,34 @@ def test_no_url_of_an_endpoint_is_broken_on_80_columns(api: FakeApi, run_on_term
     ]
 
 
+FULL = "8 of 8 attempts under way, 120 wait"
+
+
+def test_an_endpoint_that_is_full_says_what_lets_more_go(
+    api: FakeApi, run_on_terminal: Run
+) -> None:
+    full = endpoint(under_way=8, due=120)
+    page = {"items": [full, endpoint("other", under_way=7, due=120)], "next_cursor": None}
+    api.answers["GET /v1/endpoints"] = (200, page)
+    api.answers["GET /v1/endpoints/studio"] = (200, full)
+    more = "a higher concurrency lets more go at once: `dreamhook endpoints put studio"
+
+    listed, got = run_on_terminal("endpoints"), run_on_terminal("endpoints", "get", "studio")
+
+    assert f"on, {FULL} " in listed.out
+    assert f"studio: {more}" in listed.err
+    assert "other:" not in listed.err
+    assert f"state        on, {FULL}\n" in got.out
+    assert f"full         {more}" in got.out
+
+
+def test_what_is_held_or_has_all_places_there_are_is_offered_no_more() -> None:
+    full = endpoint(concurrency=64, under_way=64, due=1)
+    assert crowd_of(full) == "64 of 64 attempts under way, 1 waits"
+    assert "put" not in relief_of(full)
+    assert crowd_of(full | {"held": {"until": None}}) == ""
+
+
 def test_put_sends_what_was_typed_and_shows_the_secret(api: FakeApi, run: Run) -> None:
     api.answers["PUT /v1/endpoints/studio"] = (201, endpoint(secret=SECRET))
 
@@ -70,13 +99,45 @@ def test_put_sends_what_was_typed_and_shows_the_secret(api: FakeApi, run: Run) -
     )  # fmt: skip
 
     assert ended.lines == [endpoint(secret=SECRET)]
-    assert api.asked[0][1] == {
+    assert api.asked[-1][1] == {
         "url": "https://example.com/hooks",
         "events": ["endpoint.disabled", "generation.completed"],
         "headers": {"X-Team": "video"},
         "concurrency": 2,
-        "refresh_assets": False,
     }
+
+
+SETTINGS = {
+    "events": ["generation.failed"],
+    "headers": {"X-Team": "video"},
+    "concurrency": 32,
+    "refresh_assets": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        (["--url", "https://new.example.com/"], SETTINGS | {"url": "https://new.example.com/"}),
+        (["--concurrency", "64"], SETTINGS | {"concurrency": 64}),
+        (["--no-refresh-assets"], SETTINGS | {"refresh_assets": False}),
+        (["--url", "https://new.example.com/", "--reset"], {"url": "https://new.example.com/"}),
+    ],
+)
+def test_put_leaves_the_other_settings_as_they_are_unless_they_are_to_be_reset(
+    api: FakeApi, run: Run, typed: list[str], sent: dict[str, Any]
+) -> None:
+    api.answers["GET /v1/endpoints/studio"] = (200, endpoint(**SETTINGS))
+    api.answers["PUT /v1/endpoints/studio"] = (200, endpoint())
+    assert run("endpoints", "put", "studio", *typed).code == 0
+    assert api.asked[-1] == ("PUT /v1/endpoints/studio", sent)
+
+
+def test_what_has_its_default_is_not_put(api: FakeApi, run: Run) -> None:
+    api.answers["GET /v1/endpoints/studio"] = (200, endpoint())
+    api.answers["PUT /v1/endpoints/studio"] = (200, endpoint())
+    run("endpoints", "put", "studio", "--url", "https://new.example.com/")
+    assert api.asked[-1][1] == {"url": "https://new.example.com/", "concurrency": 8}
 
 
 def test_a_new_secret_is_whole_on_a_terminal(api: FakeApi, run_on_terminal: Run) -> None:

@@ -154,3 +154,26 @@ def test_a_webhook_that_waits_for_its_receiver_says_so() -> None:
     assert waiting.held == why
     assert text_of(waiting).endswith(f"; next attempt at 2026-01-31T12:01:00Z. {why}")
     assert answers.delivery(owed).held is None
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("mine", "its endpoint mine was off"), ("url_0f", "its endpoint was off")],
+)
+def test_a_webhook_whose_endpoint_was_off_says_so_and_what_to_do(name: str, words: str) -> None:
+    exhausted = {"state": "exhausted", "reason": "endpoint_disabled", "endpoint": name}
+
+    text = text_of(answers.delivery({**DELIVERY, **exhausted, "attempts": []}))
+
+    assert f"exhausted ({words})" in text
+    assert "endpoint_disabled" not in text
+    assert text.endswith(
+        f". Once it is on again, `dreamhook endpoints enable {name}`, use replay_delivery"
+    )
+
+
+def test_a_webhook_whose_attempts_are_used_up_says_that() -> None:
+    exhausted = {"state": "exhausted", "reason": "attempts"}
+    assert ": exhausted (attempts); attempt 1 at" in text_of(
+        answers.delivery({**DELIVERY, **exhausted})
+    )

@@ -26,6 +26,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "endpoints put": (
         "studio --url https://example.com/hooks/luma",
         "studio --event completed --event endpoint.disabled --header X-Team:video",
+        "studio --concurrency 32",
     ),
     "endpoints enable": ("studio",),
     "endpoints disable": ("studio",),

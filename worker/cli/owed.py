@@ -8,13 +8,8 @@ from math import ceil
 
 from worker import model
 from worker.cli.words import ahead, pause_of, reason_of, state_of
-from worker.model import DeliveryReason, DeliveryState, DisabledReason, JsonObject
-
-_WHY_OFF = {
-    DisabledReason.ASKED.value: "switched off by hand",
-    DisabledReason.FAILING.value: "failing for five days",
-}
-"""What the API says of an endpoint, as it stands behind "is off"."""
+from worker.model import DeliveryState, JsonObject
+from worker.off import is_off, off_in_words, was_off
 
 NOBODY = "nobody asked to be told"
 
@@ -29,6 +24,16 @@ def last_attempt(attempts: Sequence[JsonObject]) -> str:
         return "0"
     last = attempts[-1]
     return f"{len(attempts)}, {last.get('error') or 'HTTP ' + str(last.get('status'))}"
+
+
+def receiver_name(owed: JsonObject) -> str:
+    """Name to whom a delivery is owed, as its owner does: by the endpoint's name, or the URL.
+
+    >>> receiver_name({"endpoint": "url_0f", "url": "https://example.com/hook"})
+    'https://example.com/hook'
+    """
+    name, url = str(owed.get("endpoint") or ""), str(owed.get("url") or "")
+    return url if name.startswith("url_") and url else name
 
 
 # --- held -----------------------------------------------------------------------------------------
@@ -62,74 +67,6 @@ def next_of(delivery: JsonObject, now: datetime) -> str:
     return wait_of(delivery, now) or (f"next {left}" if left else "")
 
 
-# --- off ------------------------------------------------------------------------------------------
-
-
-def is_off(owed: JsonObject) -> bool:
-    """Tell whether a delivery or a webhook ended since its endpoint was off."""
-    return owed.get("reason") == DeliveryReason.ENDPOINT_DISABLED
-
-
-def why_off(endpoint: JsonObject) -> str:
-    """Say why an endpoint is off.
-
-    >>> why_off({"disabled_reason": "it was switched off"})
-    'switched off by hand'
-    """
-    reason = endpoint.get("disabled_reason")
-    return _WHY_OFF.get(reason or "", reason or "switched off")
-
-
-def off_in_words(owed: JsonObject, endpoint: JsonObject | None) -> str:
-    """Say of what ended since its endpoint was off why it was, and how to have it all the same.
-
-    Args:
-        owed: A delivery, or the webhook of a tracker.
-        endpoint: As it is now; None: it is no longer kept.
-
-    >>> off_in_words({"endpoint": "mine", "id": "dlv_1"}, {"enabled": True})
-    'its endpoint mine was off and is on again: `dreamhook replay dlv_1`'
-    """
-    its = f"its endpoint {owed.get('endpoint')}"
-    replay = f"`dreamhook replay {owed.get('delivery_id') or owed.get('id')}`"
-    if endpoint is None:
-        return f"{its} was off, and is no longer kept"
-    if endpoint.get("enabled"):
-        return f"{its} was off and is on again: {replay}"
-    return f"{its} is off ({why_off(endpoint)}): {enabling(endpoint)}, then {replay}"
-
-
-def enabling(endpoint: JsonObject) -> str:
-    """Give the command that switches an endpoint on."""
-    return f"`dreamhook endpoints enable {endpoint['name']}`"
-
-
-def ending_of(delivery: JsonObject) -> str:
-    """Say how a delivery stands, and why.
-
-    >>> ending_of({"state": "exhausted", "reason": "endpoint_disabled", "endpoint": "mine"})
-    'exhausted (its endpoint mine was off)'
-    """
-    why = f"its {_was_off(delivery)}" if is_off(delivery) else delivery.get("reason")
-    return f"{delivery['state']} ({why})" if why else str(delivery["state"])
-
-
-def _was_off(owed: JsonObject) -> str:
-    """Leave out the name of a bare callback URL, which is long and says nothing."""
-    name = str(owed.get("endpoint") or "")
-    return "endpoint was off" if not name or name.startswith("url_") else f"endpoint {name} was off"
-
-
-def receiver_name(owed: JsonObject) -> str:
-    """Name to whom a delivery is owed, as its owner does: by the endpoint's name, or the URL.
-
-    >>> receiver_name({"endpoint": "url_0f", "url": "https://example.com/hook"})
-    'https://example.com/hook'
-    """
-    name, url = str(owed.get("endpoint") or ""), str(owed.get("url") or "")
-    return url if name.startswith("url_") and url else name
-
-
 # --- trackers -------------------------------------------------------------------------------------
 
 
@@ -156,7 +93,7 @@ def webhook_of(tracker: JsonObject, now: datetime) -> str:
     state, count = str(webhook.get("state") or ""), webhook.get("attempts") or 0
     why = [wait_of(webhook, now)]
     if is_off(webhook):
-        why.append(_was_off(webhook))
+        why.append(was_off(webhook))
     elif count and state != DeliveryState.DELIVERED:
         error = webhook.get("error") or f"HTTP {webhook.get('status')}"
         why.append(f"{error} ({count} attempt{'' if count == 1 else 's'})")

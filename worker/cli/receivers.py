@@ -10,7 +10,6 @@ from http import HTTPStatus
 
 from worker import addresses
 from worker.cli import endpoint_tables, tables
-from worker.cli.owed import enabling, is_off, why_off
 from worker.cli.process import Exit, complain, emit, wants_json
 from worker.cli.session import api, do_to_each, page_of, show_some
 from worker.cli.terms import seconds_of
@@ -18,8 +17,12 @@ from worker.cli.words import instant_of
 from worker.client import ApiError, Client
 from worker.errors import DreamhookError
 from worker.model import DeliveryState, JsonObject
+from worker.off import enabling, is_off, why_off
 
 ASK_AGAIN_S = 0.3
+
+_SETTINGS = ("events", "headers", "concurrency", "refresh_assets")
+"""What a PUT that leaves it out sets to its default."""
 
 _EXIT_OF_STATE = {
     DeliveryState.DELIVERED: Exit.OK,
@@ -41,10 +44,12 @@ def get(name: str, *, json: bool) -> None:
         _show(client.endpoint(name), json=json)
 
 
-def put(name: str, settings: JsonObject, *, json: bool) -> None:
-    """Make an endpoint, or give one these settings."""
+def put(name: str, settings: JsonObject, *, reset: bool, json: bool) -> None:
+    """Make an endpoint, or give one these settings; the others stay, or get their defaults."""
     with api() as client:
-        _show(client.put_endpoint(name, **settings), json=json)
+        known = None if reset else _kept(client, name)
+        kept = {each: known[each] for each in _SETTINGS if known and known.get(each)}
+        _show(client.put_endpoint(name, **kept | settings), json=json)
 
 
 def switch(names: Sequence[str], *, enabled: bool, json: bool) -> Exit:

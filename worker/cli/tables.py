@@ -11,19 +11,12 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from worker.cli.owed import (
-    is_off,
-    last_attempt,
-    next_of,
-    off_in_words,
-    receiver_name,
-    webhook_in_full,
-    webhook_of,
-)
+from worker.cli.owed import last_attempt, next_of, receiver_name, webhook_in_full, webhook_of
 from worker.cli.process import printable
 from worker.cli.timeline import Node, delivery_node
 from worker.cli.words import age, ahead, state_of
 from worker.model import JsonObject
+from worker.off import is_off, off_in_words
 
 STYLES = {
     "completed": "green",

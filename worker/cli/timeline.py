@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
-from worker.cli.owed import NOBODY, ending_of, has_receiver
+from worker.cli.owed import NOBODY, has_receiver
 from worker.cli.words import ahead, attempt_in_words, duration
 from worker.model import JsonObject
+from worker.off import ending_of
 
 SHOWN_LOOKS = 3
 """Of more looks in a row that saw the same there is one line."""

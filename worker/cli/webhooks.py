@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.options import All, EndpointName, Headers, Json, Limit, OfAccount
-from worker.model import DeliveryState, EndpointEvent, EventType
+from worker.model import MAX_CONCURRENCY, DeliveryState, EndpointEvent, EventType
 
 DeliveryIds = Annotated[list[str], typer.Argument(metavar="ID", help="IDs of deliveries: dlv_…")]
 EndpointNames = Annotated[list[str], typer.Argument(metavar="NAME", help="Names of endpoints.")]
@@ -102,15 +102,24 @@ def put(
     ] = None,
     header: Headers = None,
     concurrency: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Attempts at a time. By default 8.")
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=MAX_CONCURRENCY, help="Attempts at a time. By default 8."
+        ),
     ] = None,
     refresh_assets: Annotated[
-        bool,
-        typer.Option("--refresh-assets", help="Renew asset URLs that expire, on late attempts."),
+        bool | None,
+        typer.Option(
+            "--refresh-assets/--no-refresh-assets",
+            help="Renew asset URLs that expire, on late attempts.",
+        ),
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Give what is left out its default, but for the URL.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make an endpoint, or change one: what is left out gets its default, but for the URL.
+    """Make an endpoint, or change one: what is left out stays as it is.
 
     A new one's secret is shown this once.
     """
@@ -124,7 +133,7 @@ def put(
         "concurrency": concurrency,
         "refresh_assets": refresh_assets,
     }
-    receivers.put(name, given(settings), json=json)
+    receivers.put(name, given(settings), reset=reset, json=json)
 
 
 def enable(*, names: EndpointNames, json: Json = False) -> None:

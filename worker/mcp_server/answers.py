@@ -106,7 +106,10 @@ class Delivery(Answer):
     endpoint: str = Field(description="The endpoint it goes to; url_… stands for a callback_url.")
     url: str = Field(description="Where it goes.")
     state: str = Field(description="pending, delivered, exhausted or discarded.")
-    reason: str | None = Field(description="Why it is exhausted: attempts or endpoint_disabled.")
+    reason: str | None = Field(
+        description="Why it is exhausted: attempts, all were made; or endpoint_disabled, its"
+        " endpoint was off."
+    )
     created_at: datetime = Field(description="When it was born.")
     next_attempt_at: datetime | None = Field(description="When it is tried next.")
     held: str | None = Field(

@@ -15,6 +15,7 @@ from worker.mcp_server.answers import (
     Generations,
     QueueStats,
 )
+from worker.off import enabling, ending_of, is_off
 
 NOT_SEEN = "unknown (nobody has seen it yet)"
 
@@ -84,9 +85,8 @@ def _generations(answer: Generations) -> str:
 
 def _delivery(it: Delivery) -> str:
     about = it.generation_id or f"endpoint {it.endpoint}"
-    line = f"{it.id}: {it.type} of {about} to {it.url}: {it.state}"
-    if it.reason:
-        line += f" ({it.reason})"
+    owed = it.model_dump()
+    line = f"{it.id}: {it.type} of {about} to {it.url}: {ending_of(owed)}"
     if it.last_attempt is not None:
         what = it.last_attempt.status or it.last_attempt.error
         line += f"; attempt {it.attempts} at {_time(it.last_attempt.at)} got: {what}"
@@ -94,6 +94,8 @@ def _delivery(it: Delivery) -> str:
         line += f"; next attempt at {_time(it.next_attempt_at)}"
     if it.held:
         line += f". {it.held}"
+    if is_off(owed):
+        line += f". Once it is on again, {enabling({'name': it.endpoint})}, use replay_delivery"
     return line
 
 
