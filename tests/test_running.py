@@ -112,6 +112,38 @@ async def test_a_worker_survives_the_death_of_its_redis(
     assert said.count("working") == 1
 
 
+async def test_a_redis_that_takes_no_writes_for_a_while_is_one_outage(
+    deployment: Deployment,
+    world: World,
+    lines: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a primary does that is cut off from its replicas: it goes on answering questions."""
+    noticed, often, notice = 0, asyncio.Event(), Outage.noticed
+
+    def counted(outage: Outage, error: BaseException) -> None:
+        nonlocal noticed
+        notice(outage, error)
+        noticed += 1
+        if noticed >= 4:
+            often.set()
+
+    monkeypatch.setattr(Outage, "noticed", counted)
+    monkeypatch.setattr(running, "RESTART_S", 0.05)
+    async with working(deployment):
+        await deployment.redis.config_set("min-replicas-to-write", 1)
+        async with asyncio.timeout(20):
+            await often.wait()
+        await deployment.redis.config_set("min-replicas-to-write", 0)
+        await deployment.service.track("luma", finished(world, "g-1"), TrackRequest())
+        assert (await deployment.service.wait("luma", "g-1", 20)).state is State.COMPLETED
+        async with asyncio.timeout(20):
+            while "redis is back" not in [line["event"] for line in lines]:  # noqa: ASYNC110 - a log sets no events
+                await asyncio.sleep(0.01)
+    said = [line["event"] for line in lines if line["event"] != "look"]
+    assert said == ["working", "redis is away", "redis is back"]
+
+
 class Receiver:
     """Takes webhooks, but answers only when it may."""
 

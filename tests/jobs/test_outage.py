@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
+from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as NotConnectedError
-from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as NotAnsweredError
 
-from worker.jobs_outage import Outage
+from tests.redis_servers import server
+from worker import jobs_outage
+from worker.jobs_outage import Outage, is_away
 
 from .conftest import Fleet, eventually
 
@@ -48,10 +52,69 @@ def test_what_is_no_outage_is_not_taken_for_one(error: Exception, lines: list[An
     assert (outage.goes_on, lines) == (False, [])
 
 
+async def refusals(redis: Redis) -> list[Exception]:
+    """Read, and write in each way that we do; gives what was raised."""
+
+    async def in_a_script() -> None:
+        await redis.eval("return redis.call('SET', KEYS[1], 1)", 1, "key")
+
+    async def in_a_transaction() -> None:
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.set("key", 1)
+            await pipe.execute()
+
+    ways = (redis.get("key"), redis.set("key", 1), in_a_script(), in_a_transaction())
+    found = await asyncio.gather(*ways, return_exceptions=True)
+    return [each for each in found if isinstance(each, Exception)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min-replicas-to-write": "1"},  # it has none: it is cut off from them
+        {"replicaof": "127.0.0.1 1"},  # it is a replica now
+        {"replicaof": "127.0.0.1 1", "replica-serve-stale-data": "no"},
+    ],
+)
+async def test_a_server_that_takes_no_writes_is_away(
+    options: dict[str, str], tmp_path: Path
+) -> None:
+    with server(tmp_path) as one:
+        async with Redis(port=one.port) as redis:
+            for name, value in options.items():
+                if name == "replicaof":
+                    await redis.execute_command("REPLICAOF", *value.split())
+                else:
+                    await redis.config_set(name, value)
+            raised = await refusals(redis)
+    assert raised
+    assert [each for each in raised if not is_away(each)] == []
+
+
+def test_a_script_that_redis_6_2_refuses_on_a_replica_is_an_outage() -> None:
+    refused = "@user_script: 1: -READONLY You can't write against a read only replica."
+    assert is_away(ResponseError(f"ERR Error running script (call to f_0): {refused}"))
+
+
+def test_a_server_that_refuses_writes_is_not_back_because_it_answers_a_question(
+    lines: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outage = Outage()
+    outage.noticed(ExceptionGroup("of a task group", [ReadOnlyError("a replica")]))
+    outage.over()
+    assert outage.goes_on
+
+    monkeypatch.setattr(jobs_outage, "WRITTEN_S", 0.0)
+    outage.noticed(ReadOnlyError("a replica"))
+    outage.over()
+    assert [line["event"] for line in lines] == ["redis is away", "redis is back"]
+
+
 async def test_drains_that_lose_their_redis_say_so_without_tracebacks(
     fleet: Fleet, lines: list[Any]
 ) -> None:
     gone: list[Exception] = [ConnectionError("gone"), NotConnectedError("no"), NotAnsweredError()]
+    gone += [BusyLoadingError("its data"), ResponseError("NOREPLICAS Not enough good replicas")]
     lost = [*gone, ExceptionGroup("of a task group", gone)]
 
     async def lose(lane: str) -> bool:

@@ -150,6 +150,9 @@ async def test_a_primary_that_was_cut_off_takes_nothing_with_it_but_what_no_repl
         assert kept > set(safe)
         assert await load.known(kept) == kept
         await eventually(lambda: _heard(deployment, kept))
+    said = deployment.log.read_text()
+    assert "worker failed" not in said
+    assert "Traceback" not in said
 
 
 async def _heard(deployment: Deployment, names: set[str]) -> bool:
