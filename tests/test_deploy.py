@@ -41,6 +41,8 @@ def snapshot() -> Snapshot:
         troubled=0,
         troubled_longest=[],
         holds={},
+        account_holds={},
+        receivers_held=0,
         used_bytes=0,
         max_bytes=None,
     )

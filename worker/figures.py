@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from worker.held import hold_shape
+from worker.held import account_hold_shape, held_until, hold_shape
 from worker.model import DeliveryState, Endpoint, Health, Hold, JsonObject, State, rfc3339
 
 MINUTES = 60
@@ -118,6 +118,8 @@ class Figures:
         troubled: how many endpoints fail or are off.
         troubled_longest: some of them, each with since when.
         holds: how their origins are held, by the endpoint's name; where it is not there, not.
+        account_holds: how accounts are held, by name.
+        receivers_held: how many receivers' origins are.
         used_bytes: the memory Redis uses; None: it does not tell.
         max_bytes: what it may use at most; None: there is no such limit.
     """
@@ -134,6 +136,8 @@ class Figures:
     troubled: int
     troubled_longest: Sequence[tuple[int, Endpoint]]
     holds: Mapping[str, Hold]
+    account_holds: Mapping[str, Hold]
+    receivers_held: int
     used_bytes: int | None
     max_bytes: int | None
 
@@ -181,7 +185,7 @@ def stats_shape(figures: Figures, minutes: Sequence[Mapping[str, int]]) -> JsonO
         "lag_s": figures.lag_s,
         "workers": len(figures.workers),
         "accounts_in_trouble": [
-            _account_in_trouble(name, health, figures.now)
+            _account_in_trouble(name, health, figures.account_holds.get(name))
             for name, health in figures.health.items()
             if health.reason is not None
         ],
@@ -199,13 +203,13 @@ def stats_shape(figures: Figures, minutes: Sequence[Mapping[str, int]]) -> JsonO
     }
 
 
-def _account_in_trouble(name: str, health: Health, now: int) -> JsonObject:
-    held_until = health.held_until if health.held_until > now else None
+def _account_in_trouble(name: str, health: Health, hold: Hold | None) -> JsonObject:
     return {
         "name": name,
         "reason": health.reason,
         "detail": health.detail,
-        "held_until": rfc3339(held_until),
+        "held_until": held_until(hold),
+        "held": hold and account_hold_shape(hold),
     }
 
 

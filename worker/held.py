@@ -24,6 +24,11 @@ def account_hold_shape(hold: Hold) -> JsonObject:
     return {"account": hold.name, **_parts(hold), "in_words": account_hold_in_words(hold)}
 
 
+def held_until(hold: Hold | None) -> str | None:
+    """Tell when the next probe goes; None: one is under way, or nothing is held."""
+    return None if hold is None or hold.is_probing else rfc3339(hold.until)
+
+
 def hold_in_words(hold: Hold) -> str:
     """Say why nothing is sent to an origin, and what must come first."""
     return (
@@ -41,7 +46,7 @@ def account_hold_in_words(hold: Hold) -> str:
 def _parts(hold: Hold) -> JsonObject:
     return {
         "since": rfc3339(hold.since),
-        "until": None if hold.is_probing else rfc3339(hold.until),
+        "until": held_until(hold),
         "reason": hold.reason.value,
         "detail": hold.detail,
         "errors_in_a_row": hold.streak,

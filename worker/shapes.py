@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic_core import from_json, to_json
 
-from worker.held import account_hold_shape, hold_shape
+from worker.held import account_hold_shape, held_until, hold_shape
 from worker.listing import Page
 from worker.model import (
     EVENT_OF_STATE,
@@ -324,12 +324,12 @@ def entry_shape(entry: Entry) -> JsonObject:
     return {"at": rfc3339(entry.at), "kind": entry.kind, **details}
 
 
-def health_shape(health: Health, now: int) -> JsonObject:
-    """Show how an account is doing: `ok`, or why and until when its looks are held."""
+def health_shape(health: Health, hold: Hold | None) -> JsonObject:
+    """Show how an account is doing: `ok`, or why, and until when its looks are held."""
     return {
         "ok": health.reason is None,
         "reason": health.reason,
         "detail": health.detail,
         "errors_in_a_row": health.streak,
-        "held_until": rfc3339(health.held_until) if health.held_until > now else None,
+        "held_until": held_until(hold),
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from worker import figures, shapes
+from worker.held import account_hold_shape
 from worker.learner import Learner
 from worker.learning import kinds_shape
-from worker.model import Account, Health, HealthReason, JsonObject
+from worker.model import Account, Health, HealthReason, Hold, JsonObject
 from worker.policy import rate_share
 from worker.store import Store, redis_may_be_away
 
@@ -39,17 +40,18 @@ class Status:
     async def accounts(self) -> list[JsonObject]:
         """Tell how each account is doing, those too that have trackers and are not configured."""
         names = list(self._accounts)
-        healths = await self._store.lanes.health(f"poll:{name}" for name in names)
+        lanes = [f"poll:{name}" for name in names]
+        healths, holds = await self._store.lanes.health(lanes), await self._store.lanes.holds(lanes)
         counts, now = await self._store.tracking(names), await self._store.now()
         configured = [
-            await self._account(self._accounts[name], health, count, now)
+            await self._account(self._accounts[name], health, holds.get(f"poll:{name}"), count, now)
             for name, health, count in zip(names, healths, counts, strict=True)
         ]
         strays = await self._store.strays(self._accounts)
         return configured + [_stray(name, count) for name, count in strays.items()]
 
     async def _account(
-        self, account: Account, health: Health, tracking: int, now: int
+        self, account: Account, health: Health, hold: Hold | None, tracking: int, now: int
     ) -> JsonObject:
         known, expect = await self._learner.known(account.name)
         used = await self._store.lanes.looks_per_second(f"poll:{account.name}", now=now)
@@ -64,7 +66,8 @@ class Status:
             "polls_per_second_used": round(used, 3),
             "poll_patience": account.poll_patience,
             "deadline_s": self._deadlines[account.name],
-            "health": shapes.health_shape(health, now),
+            "health": shapes.health_shape(health, hold),
+            "held": hold and account_hold_shape(hold),
             "kinds": kinds_shape(known, expect),
         }
 
@@ -137,5 +140,5 @@ def stray_in_words(account: str, tracking: int) -> str:
 
 def _stray(name: str, tracking: int) -> JsonObject:
     rates = ("polls_per_second", "polls_per_second_now", "polls_per_second_used", "poll_patience")
-    unknown = dict.fromkeys(("provider", "base_url", *rates, "deadline_s", "health"))
+    unknown = dict.fromkeys(("provider", "base_url", *rates, "deadline_s", "health", "held"))
     return {"name": name, "configured": False, "tracking": tracking, **unknown, "kinds": []}

@@ -80,15 +80,16 @@ def test_a_cursor_is_read_as_it_was_written(places: dict[str, str | None]) -> No
 
 def account(**more: object) -> JsonObject:
     rates = ("polls_per_second", "polls_per_second_now", "polls_per_second_used")
-    health = {"ok": True}
-    return {"name": "giant", "tracking": 3, "health": health, **dict.fromkeys(rates, 2.5), **more}
+    well = {"health": {"ok": True}, "held": None}
+    return {"name": "giant", "tracking": 3, **well, **dict.fromkeys(rates, 2.5), **more}
 
 
 def test_a_divided_account_is_told_of_once_with_its_whole_budget_and_its_trouble() -> None:
     in_trouble = {"ok": False, "reason": "throttled"}
-    (found,) = accounts([[account()], [account(tracking=4, health=in_trouble)], [account()]])
+    ill = account(tracking=4, health=in_trouble, held={"reason": "throttled"})
+    (found,) = accounts([[account()], [ill], [account()]])
     assert (found["tracking"], found["polls_per_second"]) == (10, 7.5)
-    assert found["health"] == in_trouble
+    assert (found["health"], found["held"]) == (in_trouble, {"reason": "throttled"})
 
 
 def ready(*problems: str) -> JsonObject:

@@ -85,6 +85,8 @@ async def test_a_receiver_that_refuses_connections_is_held_and_everything_says_s
     stats = watching.Stats.model_validate(await stage.get("/v1/stats"))
     troubled = {each.url: each for each in stats.endpoints_in_trouble.items}
     assert troubled[f"{origin}/hook?token=secret"].held
+    metrics = (await stage.api.get("/metrics")).raise_for_status().text
+    assert "\ndreamhook_receivers_held 1.0\n" in metrics
     again = (await stage.api.post(f"/v1/deliveries/{delivery['id']}/replay")).json()
     assert again["held"]["origin"] == origin
 

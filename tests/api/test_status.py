@@ -103,8 +103,32 @@ async def test_accounts_show_their_health(client: httpx.AsyncClient, house: Hous
     assert other.health is not None
     assert (luma.name, luma.configured, luma.tracking) == ("luma", True, 1)
     assert (luma.health.ok, luma.health.reason) == (False, "credentials rejected")
+    assert luma.held is not None
+    assert luma.health.held_until == luma.held.until
+    assert luma.held.until is not None
     assert (other.name, other.health.ok, other.health.held_until) == ("other", True, None)
+    assert other.held is None
     assert "api_key" not in answer.text
+
+
+async def test_while_a_probe_is_under_way_no_account_shows_the_end_of_its_lease(
+    client: httpx.AsyncClient, house: House
+) -> None:
+    await client.put("/v1/trackers/luma/g-1")
+    await house.look("g-1", Refused("401 Unauthorized"))
+    lease = {"held_until": 2**42, "probe_until": 2**42}
+    await house.redis.hset("test:card:poll:luma", mapping=lease)  # type: ignore[misc]
+
+    luma, _ = Accounts.model_validate_json((await client.get("/v1/accounts")).content).items
+    stats = watching.Stats.model_validate_json((await client.get("/v1/stats")).content)
+
+    (trouble,) = stats.accounts_in_trouble
+    assert luma.health is not None
+    assert luma.health.held_until is trouble.held_until is None
+    assert luma.held is not None
+    assert luma.held.until is None
+    assert "A probe is under way" in luma.held.in_words
+    assert trouble.held == luma.held
 
 
 async def test_an_account_that_is_not_configured_is_shown_with_what_it_tracks(

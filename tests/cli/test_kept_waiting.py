@@ -81,13 +81,27 @@ def test_top_shows_on_80_columns_that_the_account_is_held() -> None:
 
 
 def test_accounts_count_down_to_the_probe(api: FakeApi, run_on_terminal: Run) -> None:
-    health = {"ok": False, **HELD, "held_until": soon(45.5)}
-    account = KNOWN | {"health": health, "provider": "luma", "tracking": 1}
+    health, held = {"ok": False, **HELD, "held_until": soon(45.5)}, HELD | {"until": soon(45.5)}
+    account = KNOWN | {"health": health, "held": held, "provider": "luma", "tracking": 1}
     api.answers["GET /v1/accounts"] = (200, {"items": [account]})
 
     said = " ".join(run_on_terminal("accounts").out.split())
 
     assert re.search(r"held, probe in [34]\d s", said)
+
+
+def test_accounts_and_top_say_that_a_probe_is_under_way(api: FakeApi, run_on_terminal: Run) -> None:
+    health = {"ok": False, **HELD, "held_until": None}
+    account = KNOWN | {"health": health, "held": HELD, "provider": "luma", "tracking": 1}
+    api.answers["GET /v1/accounts"] = (200, {"items": [account]})
+    trouble = {"name": "luma", **HELD, "held_until": None, "held": HELD}
+
+    said = " ".join(run_on_terminal("accounts").out.split())
+
+    assert "held, probe under way" in said
+    assert next(troubles_of(STATS | {"accounts_in_trouble": [trouble]}, NOW)) == (
+        "account luma: credentials rejected, held, probe under way (401 Unauthorized)"
+    )
 
 
 def test_a_wait_that_nobody_watches_says_once_that_the_account_is_in_trouble(

@@ -38,6 +38,7 @@ STATS: dict[str, Any] = {
             "reason": "credentials rejected",
             "detail": HOSTILE,
             "held_until": "2026-01-01T00:10:30.000Z",
+            "held": {"until": "2026-01-01T00:10:30.000Z"},
         }
     ],
     "endpoints_in_trouble": {
@@ -94,7 +95,7 @@ def test_the_board_shows_figures_troubles_ends_and_a_list(width: int) -> None:
         "4.2 s behind",
         "40 completed",
         "1 pending",
-        "account luma: credentials rejected, held until 00:10:30",
+        "account luma: credentials rejected, held, probe in 30 s",
         "account old: it is not configured",
         "endpoint studio, https://example.com/: off for 10 min (it answered",
         "29 more endpoints",

@@ -236,3 +236,33 @@ async def test_what_waits_is_found_in_two_readings_however_many_wait(
 
     # One endpoint, and with the time of day one lane.
     assert sent[:2] == [1, 2]
+
+
+async def receivers_held(store: Store, *, now: int) -> int:
+    return (await store.figures.read([], now=now)).receivers_held
+
+
+async def test_origins_that_are_held_are_counted_as_long_as_they_are(store: Store) -> None:
+    await owe(store, "1")
+    await fail(store, replace(OPEN, streak=1, held_until=0))
+    assert await receivers_held(store, now=T) == 0
+
+    await fail(store, replace(OPEN, version=1, held_until=T + 14_000), now=T + 9000)
+    assert await receivers_held(store, now=T + 13_999) == 1
+    assert await receivers_held(store, now=T + 14_000) == 0, "what goes next is a probe"
+
+    (probe,) = (await claim(store, now=T + 18_000)).deliveries
+    assert await receivers_held(store, now=T + 18_001) == 1, "one is under way"
+    await attempted(store, probe.delivery, now=T + 18_001, health=Health(version=2))
+    assert await receivers_held(store, now=T + 18_001) == 0
+
+
+async def test_origins_that_nobody_owes_anything_any_more_do_not_pile_up(
+    store: Store, redis: Redis
+) -> None:
+    await redis.zadd("test:held", {f"post:https://{n}.example.com:443": T - n for n in range(9)})
+    await owe(store, "1")
+    await fail(store, OPEN)
+
+    assert await redis.zrange("test:held", 0, -1) == [LANE.encode()]
+    assert await redis.pttl("test:held") > 0

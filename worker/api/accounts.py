@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from worker.api.schemas import Answer
+from worker.api.schemas import Answer, HeldAccount
 from worker.model import HealthReason
 
 
@@ -17,7 +17,7 @@ class Health(Answer):
     reason: HealthReason | None = Field(description="Why its looks are held.")
     detail: str | None
     errors_in_a_row: int
-    held_until: datetime | None
+    held_until: datetime | None = Field(description="When the next probe goes, as in `held`.")
 
 
 class Kind(Answer):
@@ -57,6 +57,7 @@ class Account(Answer):
     )
     deadline_s: float | None
     health: Health | None
+    held: HeldAccount | None = Field(description="Why its generations are not looked at now.")
     kinds: list[Kind] = Field(description="What was learned, the most seen kind first.")
 
 

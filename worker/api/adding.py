@@ -156,11 +156,12 @@ def accounts(told: Sequence[Sequence[JsonObject]]) -> list[JsonObject]:
 
 def _both(one: JsonObject, other: JsonObject) -> JsonObject:
     """Put together what two cells tell of a divided account; the one in trouble speaks for it."""
-    health = one["health"] if one["health"] and not one["health"]["ok"] else other["health"]
+    ill = one if one["health"] and not one["health"]["ok"] else other
     added = ("tracking", "polls_per_second", "polls_per_second_now", "polls_per_second_used")
     return {
         **one,
-        "health": health,
+        "health": ill["health"],
+        "held": ill["held"],
         **{name: _sum_if_all([one[name], other[name]]) for name in added},
     }
 

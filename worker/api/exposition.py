@@ -87,6 +87,7 @@ class Snapshot:
         yield deliveries
         numbers = {
             "receivers_due": ("Origins that have webhooks due now.", figures.receivers_due),
+            "receivers_held": ("Origins that are sent nothing now.", figures.receivers_held),
             "lag_seconds": ("For how long the oldest due work has been due.", figures.lag_s),
             "workers": ("Workers that live.", len(figures.workers)),
             "endpoints_in_trouble": ("Endpoints that fail or are off.", figures.troubled),

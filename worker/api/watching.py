@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from worker.api.schemas import Answer, Held, Query
+from worker.api.schemas import Answer, Held, HeldAccount, Query
 from worker.model import DeliveryState, EndpointEvent, EventType, HealthReason, JsonObject, State
 
 _ONE = "[0-9]{1,15}-[0-9]{1,15}"
@@ -91,7 +91,8 @@ class AccountInTrouble(Answer):
     name: str
     reason: HealthReason
     detail: str | None
-    held_until: datetime | None
+    held_until: datetime | None = Field(description="When the next probe goes, as in `held`.")
+    held: HeldAccount | None
 
 
 class EndpointInTrouble(Answer):

@@ -16,7 +16,7 @@ def show_accounts(accounts: Sequence[JsonObject]) -> None:
     rows = (
         (
             each["name"],
-            (health_of(each), _hold_of(each, now)),
+            (health_of(each), pause_of(each, now)),
             each.get("provider") or "",
             each.get("tracking", ""),
             budget_of(each),
@@ -31,11 +31,6 @@ def show_accounts(accounts: Sequence[JsonObject]) -> None:
             ("Account", "Kind", "Half take", "9 in 10", "In queue", "Seen", "Looks each"),
             [(name, *_kind(kind)) for name, kind in kinds],
         )
-
-
-def _hold_of(account: JsonObject, now: datetime) -> str:
-    until = (account.get("health") or {}).get("held_until")
-    return pause_of({"held": {"until": until}}, now) if until else ""
 
 
 def _kind(kind: JsonObject) -> tuple[object, ...]:

@@ -162,9 +162,8 @@ def troubles_of(stats: JsonObject, now: datetime) -> Iterator[str]:
     if lacks_worker(stats):
         yield f"{NO_WORKER}; work has been due for {duration(stats['lag_s'])}"
     for account in stats.get("accounts_in_trouble") or ():
-        until = account.get("held_until")
-        held = f", held until {until[11:19]}" if until else ""
-        yield f"account {account['name']}: {account['reason']}{held} ({account.get('detail')})"
+        pause = f", {pause_of(account, now)}" if account.get("held") else ""
+        yield f"account {account['name']}: {account['reason']}{pause} ({account.get('detail')})"
     named = {each["name"] for each in stats.get("accounts_in_trouble") or ()}
     for text in stats.get("troubles") or ():
         if not any(text.startswith(f"account {name}:") for name in named):

@@ -88,6 +88,7 @@ end
 
 if #rows > 0 and held_until > 0 then
   redis.call('HSET', key('card:' .. lane), 'held_until', leased_until, 'probe_until', leased_until)
+  list_hold(lane, leased_until)
 end
 local wake_at = index_lane(lane)
 if limit > 0 and #rows == 0 and wake_at and wake_at <= now then

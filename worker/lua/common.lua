@@ -63,6 +63,14 @@ local function health_of(lane)
     'slowed_until', 'suspect')
 end
 
+-- List a receiver's lane as held until then, so that those that are can be counted; 0: it is not.
+local function list_hold(lane, held_until)
+  local held, now = key('held'), clock()
+  redis.call('ZADD', held, held_until, lane)
+  redis.call('ZREMRANGEBYSCORE', held, '-inf', now)
+  redis.call('PEXPIRE', held, 86400000)
+end
+
 -- Write the health that ARGV holds from `first` (version, reason, streak, held_until, detail), if
 -- it was concluded from the version that stands, or asks for a longer hold than that does: of two
 -- answers at once no error may make a 429 unheard. '' = there is nothing to write. From when to
@@ -90,6 +98,9 @@ local function settle_health(lane, first)
   end
   if not lane:find('^poll:') then
     redis.call('PEXPIRE', card, 86400000)
+    if was_held or is_held then
+      list_hold(lane, ARGV[first + 3])
+    end
   end
   return not is_stale
 end

@@ -37,6 +37,7 @@ clocks agree. The keys, below the deployment's prefix:
     minute:{n}                  hash    what they counted in a minute of the last hour
     flushed:{process}           string  how often a process has added what it counted
     workers                     zset    workers, by when they last showed that they live
+    held                        zset    lanes of receivers that are held, by until when
     troubled                    zset    endpoints that fail or are off, by since when
     unconfigured                set     accounts that a worker has met and does not know
     expiry                      zset    entries of the lists above, by when they leave

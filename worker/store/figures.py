@@ -106,13 +106,17 @@ class FigureBook:
             pipe.zcard(key(f"deliveries:{owed}"))
         pipe.zcount(key("lanes"), "-inf", now)
         pipe.zrange(key("lanes"), 0, 0, withscores=True)
+        pipe.zcount(key("held"), now + 1, "+inf")
         pipe.zcard(key("troubled"))
         pipe.zrange(key("troubled"), 0, _TROUBLED_SHOWN - 1, withscores=True)
         answers = iter(await pipe.execute())
         of = {name: list(islice(answers, len(State) + 3)) for name in accounts}
         deliveries = dict(zip(DeliveryState, answers, strict=False))
-        lanes_due, first, troubled, longest = answers
+        lanes_due, first, held, troubled, longest = answers
         memory, troubled_longest = await self._memory(), await self._troubled(longest)
+        held_accounts, held_endpoints = await self._holds(
+            accounts, [each for _, each in troubled_longest], now
+        )
         return Figures(
             now=now,
             trackers={name: dict(zip(State, of[name], strict=False)) for name in accounts},
@@ -125,7 +129,9 @@ class FigureBook:
             workers=await self.workers(now=now),
             troubled=troubled,
             troubled_longest=troubled_longest,
-            holds=await self._holds([each for _, each in troubled_longest], now),
+            holds=held_endpoints,
+            account_holds=held_accounts,
+            receivers_held=held,
             used_bytes=memory.get("used_memory"),
             max_bytes=memory.get("maxmemory") or None,
         )
@@ -140,10 +146,18 @@ class FigureBook:
         since = {name.decode(): int(at) for name, at in rows}
         return [(since[each.name], each) for each in await self._endpoints.get_many(list(since))]
 
-    async def _holds(self, endpoints: Sequence[Endpoint], now: int) -> dict[str, Hold]:
-        lanes = {each.name: lane_of(each.url) for each in endpoints if each.enabled}
-        holds = await self._lanes.holds(lanes.values(), now=now)
-        return {name: holds[lane] for name, lane in lanes.items() if lane in holds}
+    async def _holds(
+        self, accounts: Sequence[str], endpoints: Sequence[Endpoint], now: int
+    ) -> tuple[dict[str, Hold], dict[str, Hold]]:
+        """Read how accounts and the origins of endpoints are held, by their names."""
+        polled = {name: f"poll:{name}" for name in accounts}
+        posted = {each.name: lane_of(each.url) for each in endpoints if each.enabled}
+        holds = await self._lanes.holds([*polled.values(), *posted.values()], now=now)
+
+        def of(lanes: Mapping[str, str]) -> dict[str, Hold]:
+            return {name: holds[lane] for name, lane in lanes.items() if lane in holds}
+
+        return of(polled), of(posted)
 
 
 def _counts(row: Mapping[bytes, bytes]) -> Counter[str]:
