@@ -104,10 +104,27 @@ def test_a_server_that_refuses_writes_is_not_back_because_it_answers_a_question(
     outage.over()
     assert outage.goes_on
 
-    monkeypatch.setattr(jobs_outage, "WRITTEN_S", 0.0)
+    monkeypatch.setattr(jobs_outage, "SETTLED_S", 0.0)
     outage.noticed(ReadOnlyError("a replica"))
     outage.over()
     assert [line["event"] for line in lines] == ["redis is away", "redis is back"]
+
+
+def test_connections_that_are_all_in_use_are_our_own_trouble_and_told_with_what_to_do(
+    lines: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_outage, "SETTLED_S", 0.0)
+    outage, none_free = Outage(), NotConnectedError("No connection available.")
+    for _ in range(3):
+        with outage.borne():
+            raise ExceptionGroup("of a task group", [none_free, none_free])
+    outage.over()
+
+    assert [line["event"] for line in lines] == [
+        "connections to redis are all in use",
+        "connections to redis are free again",
+    ]
+    assert "run more processes" in lines[0]["remedy"]
 
 
 async def test_drains_that_lose_their_redis_say_so_without_tracebacks(

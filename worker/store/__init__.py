@@ -62,7 +62,7 @@ from worker.store.facts import read_facts
 from worker.store.figures import WORKER_ALIVE_S, FigureBook
 from worker.store.lanes import Lanes, lane_of
 from worker.store.learned import Learned
-from worker.store.outages import redis_may_be_away
+from worker.store.outages import ALL_IN_USE_REMEDY, all_in_use, redis_may_be_away
 from worker.store.scripts import LEASE_S, Clock, Scripts
 from worker.store.stream import Bounds, Stream, StreamEntry
 from worker.store.submissions import Begun, ClaimedSubmission, Submissions
@@ -75,6 +75,7 @@ from worker.store.trackers import (
 )
 
 __all__ = [
+    "ALL_IN_USE_REMEDY",
     "LEASE_S",
     "WORKER_ALIVE_S",
     "Begun",
@@ -91,6 +92,7 @@ __all__ = [
     "StreamEntry",
     "SwitchOff",
     "Tracked",
+    "all_in_use",
     "heard",
     "lane_of",
     "redis_may_be_away",

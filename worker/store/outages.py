@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
+from redis.exceptions import ConnectionError as NotConnectedError
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from worker.errors import UnavailableError
@@ -17,7 +18,20 @@ Result = TypeVar("Result")
 FULL_RETRY_S = 10.0
 """When to try again after Redis was full: soon enough to be in time once something has ended."""
 
+ALL_IN_USE_REMEDY = (
+    "see whether Redis is slow (`redis-cli --latency`, `SLOWLOG GET`); if it is not, run more"
+    " processes"
+)
+
 log = logging.getLogger(__name__)
+
+
+def all_in_use(error: BaseException) -> bool:
+    """Say whether Redis was not even asked, since no connection of the pool became free in time.
+
+    redis-py has no class for that, only these words of its `BlockingConnectionPool`.
+    """
+    return isinstance(error, NotConnectedError) and str(error) == "No connection available."
 
 
 def redis_may_be_away(
@@ -33,6 +47,11 @@ def redis_may_be_away(
         try:
             return await use_case(*args, **kwargs)
         except (RedisError, OSError) as error:
+            if all_in_use(error):
+                log.error("all connections to Redis are in use: %s", ALL_IN_USE_REMEDY)  # noqa: TRY400 - no bug
+                raise UnavailableError(
+                    "All connections of this process to Redis are in use. Try again in a moment."
+                ) from error
             log.error("Redis failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - no bug
             if isinstance(error, OutOfMemoryError):
                 raise UnavailableError(
