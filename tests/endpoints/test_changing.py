@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
 
-from tests.endpoints.conftest import TO_URL, URL, Desk
+from tests.endpoints.conftest import LANE, TO_URL, URL, Desk
 from worker import addresses, events
 from worker.errors import ConflictError, InvalidInputError, NotFoundError, UnavailableError
 from worker.model import (
@@ -46,6 +46,21 @@ async def test_a_new_endpoint_is_shown_with_its_secret_which_is_never_shown_agai
     }
     assert await desk.endpoints.get("shop") == made
     assert (await desk.endpoints.list_endpoints()).items == [made]
+
+
+async def test_a_full_endpoint_shows_what_is_under_way_and_what_waits(desk: Desk) -> None:
+    await desk.endpoints.put("shop", EndpointRequest(url=URL, concurrency=2))
+    await desk.endpoints.put("idle", TO_URL)
+    for _ in range(5):
+        await desk.owe()
+    await desk.store.deliveries.claim(LANE, limit=100)
+
+    shop = await desk.endpoints.get("shop")
+
+    assert (shop["concurrency"], shop["under_way"], shop["due"]) == (2, 2, 3)
+    idle, listed = (await desk.endpoints.list_endpoints()).items
+    assert listed == shop
+    assert (idle["under_way"], idle["due"]) == (0, 0)
 
 
 async def test_every_new_endpoint_has_a_secret_of_its_own(desk: Desk) -> None:

@@ -23,18 +23,6 @@ class Outage:
         """Note that it has answered what it was asked."""
         self.since, self.has_answered = None, True
 
-    def goes_on(self, error: UnreachableError | ApiError, now: float, *, patience_s: float) -> bool:
-        """Note that it was asked in vain; tell whether it is worth asking again.
-
-        A 502, 503 or 504 is, from the first on: somebody is there. No answer at all is once there
-        has been one, be it such an error.
-        """
-        self.has_answered = self.has_answered or isinstance(error, ApiError)
-        if not is_away(error) or not self.has_answered:
-            return False
-        self.since = now if self.since is None else self.since
-        return now - self.since <= patience_s
-
     def bear(
         self,
         error: UnreachableError | ApiError,
@@ -43,14 +31,21 @@ class Outage:
         patience_s: float,
         is_time_up: bool = False,
     ) -> bool:
-        """Note that it was asked in vain; tell whether that has only begun.
+        """Note that it was asked in vain, if it is worth asking again; tell whether that is new.
+
+        After a 502, 503 or 504 it is, from the first on: somebody is there. After no answer at all
+        it is once there has been one, be it such an error.
 
         Raises:
-            ApiError, UnreachableError: It is not worth asking again; the error itself.
+            ApiError, UnreachableError: It is not, or has not been for too long: the error itself.
             StillAwayError: It is, but there is no time left.
         """
-        is_new = self.since is None
-        if not self.goes_on(error, now, patience_s=patience_s):
+        self.has_answered = self.has_answered or isinstance(error, ApiError)
+        if not is_away(error) or not self.has_answered:
+            raise error
+        is_new, since = self.since is None, now if self.since is None else self.since
+        self.since = since
+        if now - since > patience_s:
             raise error
         if is_time_up:
             raise StillAwayError(f"The time to wait was up while nobody could tell: {error}")
