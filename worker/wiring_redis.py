@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from arq.connections import ArqRedis
-from redis.asyncio import BlockingConnectionPool, Connection
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.sentinel import (
+    MasterNotFoundError,
     Sentinel,
     SentinelConnectionPool,
     SentinelManagedConnection,
     SentinelManagedSSLConnection,
 )
-from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as NotConnectedError
 from redis.exceptions import TimeoutError as NotAnsweredError
 
@@ -40,6 +46,9 @@ CONNECT_S = 5.0
 
 SENTINEL_TIMEOUT_S = 2.0
 """A Sentinel that has not answered by then is passed over for the next one."""
+
+SENTINEL_SOON_S = 0.25
+"""If most Sentinels have answered by then the others are not waited for."""
 
 FOLLOW_S = 1.0
 CANCEL_AGAIN_S = 0.1
@@ -67,6 +76,51 @@ def steady(kind: type[Connection]) -> type[Connection]:
                 raise NotConnectedError(f"it has just broken: {error}") from error
 
     return Steady
+
+
+class _Sentinels(Sentinel):
+    """Sentinels of which most are heard, where redis-py believes the first that answers.
+
+    One that is cut off together with a primary goes on naming it. The others, when they have made
+    another server primary, have a greater configuration epoch, and among most there is one of them:
+    https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/#configuration-epochs
+    """
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Give the primary's address as those say who know the newest.
+
+        Raises:
+            MasterNotFoundError: none answers, or to them the primary is down.
+        """
+        asked = [asyncio.create_task(_asked(each, service_name)) for each in self.sentinels]
+        try:
+            done, _ = await asyncio.wait(asked, timeout=SENTINEL_SOON_S)
+            if 2 * sum(isinstance(each.result(), dict) for each in done) <= len(asked):
+                await asyncio.wait(asked)
+        finally:
+            await until_ended(*asked, again_s=CANCEL_AGAIN_S)
+        told = [each.result() for each in asked if not each.cancelled()]
+        newest = max((each for each in told if isinstance(each, dict)), key=_standing, default={})
+        if newest and self.check_master_state(newest, service_name):
+            return newest["ip"], newest["port"]
+        errors = [each for each in told if isinstance(each, Exception)]
+        why = "".join(f"; {type(each).__name__}: {each}" for each in errors)
+        refusal = next((each for each in errors if not _may_come(each)), None)
+        raise MasterNotFoundError(f"No master found for {service_name!r}{why}") from refusal
+
+
+async def _asked(sentinel: Redis, service: str) -> dict[str, Any] | Exception | None:
+    """Ask a Sentinel what it knows of a service; None: nothing."""
+    try:
+        services: dict[str, dict[str, Any]] = await sentinel.sentinel_masters()  # type: ignore[no-untyped-call]
+    except (RedisError, OSError) as error:
+        return error
+    return services.get(service)
+
+
+def _standing(state: Mapping[str, Any]) -> tuple[int, bool]:
+    """Say whom to believe: who leads a failover knows its epoch before the new address."""
+    return state["config-epoch"], "failover_in_progress" not in state["flags"]
 
 
 class _PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):
@@ -155,11 +209,11 @@ async def _pooled(place: RedisPlace) -> AsyncIterator[BlockingConnectionPool]:
             over_tls = kind is not Connection
             for address in ("host", "port"):  # which the Sentinels tell
                 options.pop(address, None)
-            sentinel = _sentinel(place, options, over_tls=over_tls)
-            for each in sentinel.sentinels:
+            sentinels = _sentinels(place, options, over_tls=over_tls)
+            for each in sentinels.sentinels:
                 stack.push_async_callback(each.aclose)
             kind = SentinelManagedSSLConnection if over_tls else SentinelManagedConnection
-            pool = _PrimaryPool(place.service, sentinel, connection_class=steady(kind), **options)  # type: ignore[no-untyped-call]
+            pool = _PrimaryPool(place.service, sentinels, connection_class=steady(kind), **options)  # type: ignore[no-untyped-call]
             stack.push_async_callback(ended, asyncio.create_task(pool.follow()))
         else:
             pool = BlockingConnectionPool(connection_class=steady(kind), **options)
@@ -177,7 +231,7 @@ def _find_files(place: RedisPlace) -> None:
             )
 
 
-def _sentinel(place: RedisPlace, options: dict[str, Any], *, over_tls: bool) -> Sentinel:
+def _sentinels(place: RedisPlace, options: dict[str, Any], *, over_tls: bool) -> _Sentinels:
     tls = {name: value for name, value in options.items() if name.startswith("ssl_")}
     of_their_own = {
         **tls,
@@ -186,7 +240,7 @@ def _sentinel(place: RedisPlace, options: dict[str, Any], *, over_tls: bool) -> 
         "socket_timeout": SENTINEL_TIMEOUT_S,
         "socket_connect_timeout": SENTINEL_TIMEOUT_S,
     }
-    return Sentinel(place.sentinels, sentinel_kwargs=of_their_own)  # type: ignore[no-untyped-call]
+    return _Sentinels(place.sentinels, sentinel_kwargs=of_their_own)  # type: ignore[no-untyped-call]
 
 
 async def _check(redis: ArqRedis, settings: Settings, *, may_be_away: bool) -> None:
@@ -208,7 +262,10 @@ def _may_come(error: BaseException) -> bool:
     if not isinstance(error, NotConnectedError | NotAnsweredError | OSError):
         return False
     refused = (AuthenticationError, AuthorizationError, ssl.SSLError)
-    return not any(isinstance(each, refused) for each in _causes(error))
+    return not (
+        isinstance(error.__cause__, ResponseError)  # of a Sentinel, or of what is none
+        or any(isinstance(each, refused) for each in _causes(error))
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

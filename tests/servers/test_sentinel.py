@@ -14,7 +14,7 @@ import pytest
 from tests.redis_servers import Server, eventually, sentinel, server
 from tests.servers.conftest import Deployment
 from worker.config import Settings
-from worker.errors import ConfigurationError
+from worker.errors import ConfigurationError, RedisAwayError
 from worker.wiring_redis import connected
 
 PASSWORD = "p@ss:w/rd"
@@ -128,5 +128,15 @@ async def test_a_wrong_password_of_the_sentinels_is_not_shown(watched: Watched) 
     with pytest.raises(ConfigurationError, match="DREAMHOOK_REDIS_URL") as refused:
         async with connected(Settings(redis_url=wrong)):
             pass
+    assert not isinstance(refused.value, RedisAwayError)  # so it is not waited for
     assert "hunter2" not in str(refused.value)
     assert PASSWORD not in str(refused.value)
+
+
+async def test_a_server_that_is_no_sentinel_is_not_waited_for(tmp_path: Path) -> None:
+    with server(tmp_path) as one:
+        url = f"redis+sentinel://127.0.0.1:1,127.0.0.1:{one.port}/dream"
+        with pytest.raises(ConfigurationError, match="unknown command") as refused:
+            async with connected(Settings(redis_url=url)):
+                pass
+    assert not isinstance(refused.value, RedisAwayError)
