@@ -11,7 +11,6 @@ const rows = (items, row, none = "None here.") =>
 	(items.length ? h("ul.rows", items.map(row)) : h("div.card.empty", none))
 const listed = (what) => (query) => call(asking(`/v1/${what}`, { limit: 25, ...query }))
 
-const again = (until) => until && [", looks again ", tick("in", until)]
 const LATE_S = 5
 
 export const overview = {
@@ -51,8 +50,8 @@ function troubles(accounts, endpoints) {
 	const row = (mood, href, name, why, more, act) => h("li", { "data-key": href + name }, icon(mood),
 		h("div", link(href, name), `: ${why}`, h("div.more", more)), act)
 	const found = [
-		...accounts.map(({ name, reason, detail, held_until: until }) => row("warn", "#/accounts", `account ${name}`,
-			reason, [detail, again(until)])),
+		...accounts.map(({ name, reason, detail, held }) => row("warn", "#/accounts", `account ${name}`,
+			reason, [tracker.pause(held), detail])),
 		...endpoints.items.map(({ name, url, enabled, reason, failed_with: failed, since, held }) =>
 			row(enabled ? "warn" : "bad", asking("#/deliveries", { endpoint: name }), url, enabled && failed || reason,
 				[tracker.pause(held), enabled ? "failing for " : "off for ", tick("for", since), `, ${name}`],
@@ -140,13 +139,12 @@ export const accounts = {
 }
 
 function account({ name, configured, provider, base_url: url, polls_per_second: rate, polls_per_second_used: used,
-	deadline_s: deadline, health, kinds }) {
+	deadline_s: deadline, health, held, kinds }) {
 	const head = (word, mood) => h("h2", name, badge(word, mood))
 	if (!configured) return h("section.card", head("not configured", "warn"), "Its trackers wait for their deadlines.")
 	return h("section.card", { "data-key": name },
 		head(health.reason ?? "healthy", health.ok ? "good" : "warn"),
-		!health.ok && h("p.why", health.detail, `, ${health.errors_in_a_row} in a row`,
-			again(health.held_until)),
+		!health.ok && h("p.why", tracker.pause(held), health.detail, `, ${health.errors_in_a_row} in a row`),
 		h("p.more", `${provider} at ${url}. ${used.toFixed(1)} of ${rate} looks a second. Given up after `,
 			`${span(deadline * 1000)}. `, link(asking("#/trackers", { account: name }), "Its trackers")),
 		h("div.charts", kinds.filter(({ kind }) => kind.length === 1).map(curve)))
