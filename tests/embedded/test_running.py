@@ -8,13 +8,15 @@ import shutil
 import signal
 import stat
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from arq.connections import RedisSettings
 from redis import Redis
 
-from worker.embedded import EmbeddedRedis
+from worker.embedded import START_TIMEOUT_S, EmbeddedRedis
 from worker.errors import ConfigurationError
 
 from .conftest import (
@@ -136,6 +138,20 @@ def test_a_server_that_does_not_answer_is_not_waited_for_without_end(data: Path)
                 EmbeddedRedis.start(data, timeout_s=0.1)
         finally:
             os.kill(pid, signal.SIGCONT)
+
+
+def test_a_start_that_is_given_up_waits_no_longer(data: Path) -> None:
+    given_up = threading.Event()
+    given_up.set()
+    with EmbeddedRedis.start(data) as server:
+        pid, began = server.pid, time.monotonic()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(ConfigurationError):
+                EmbeddedRedis.start(data, given_up=given_up)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    assert time.monotonic() - began < START_TIMEOUT_S / 2
 
 
 def test_a_file_in_place_of_the_data_directory_is_refused(data: Path) -> None:
