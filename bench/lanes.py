@@ -65,6 +65,15 @@ asyncio.run(main())
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """Looks per second of one process, and the CPU of a look: this process's, and Redis's."""
+
+    rate: float
+    worker_us: float
+    redis_us: float
+
+
 async def _start(_lane: str) -> None:
     """Nobody else drains."""
 
@@ -112,7 +121,7 @@ async def look(store: Store, looking: Looking, most: int) -> int:
     return made
 
 
-async def lanes(redis: Redis, count: int) -> float:
+async def lanes(redis: Redis, count: int, pid: int) -> float:
     """Tell how many looks that show nothing new one process settles per second."""
     await redis.flushall()
     store = Store(redis, prefix="bench", retention_s=600)
@@ -120,22 +129,23 @@ async def lanes(redis: Redis, count: int) -> float:
     await tracked(store, count)
     some = min(count, LOOKS)
     await look(store, looking, some)  # the first looks, which show something new
-    rate, _ = await again(redis, store, looking, some)
-    return rate
+    return (await again(redis, store, looking, [f"g-{n}" for n in range(some)], pid)).rate
 
 
-async def again(redis: Redis, store: Store, looking: Looking, some: int) -> tuple[float, int]:
-    """Look at some of what was looked at, over and over; returns looks per second, and how many."""
-    names = [f"g-{n}" for n in range(some)]
+async def again(redis: Redis, store: Store, looking: Looking, names: list[str], pid: int) -> Steady:
+    """Look once more at these, over and over, and count what the looks alone cost."""
     while (await redis.info("persistence"))["aof_rewrite_in_progress"]:  # noqa: ASYNC110
         await asyncio.sleep(0.1)  # else its own writing is measured, not the looks
-    took, made = 0.0, 0
+    made, took, ours, its = 0, 0.0, 0.0, 0.0
     while made < LOOKS:
         await redis.zadd("bench:due:poll:luma", dict.fromkeys(names, 0))
-        started = time.perf_counter()
-        made += sum(await asyncio.gather(*(look(store, looking, some // 2) for _ in range(2))))
-        took += time.perf_counter() - started
-    return made / took, made
+        began, ours, its = time.perf_counter(), ours - time.process_time(), its - rig.cpu_s(pid)
+        made += sum(
+            await asyncio.gather(*(look(store, looking, len(names) // 2) for _ in range(2)))
+        )
+        took += time.perf_counter() - began
+        ours, its = ours + time.process_time(), its + rig.cpu_s(pid)
+    return Steady(made / took, 1e6 * ours / made, 1e6 * its / made)
 
 
 async def lag(redis: Redis, count: int) -> list[float]:
@@ -191,7 +201,7 @@ async def measure(counts: list[int], in_flight: int) -> None:
         print(f"  an arq job per poll: {rival:9.0f} polls/s")
         redis = Redis.from_url(server.url)
         for count in counts:
-            made = await lanes(redis, count)
+            made = await lanes(redis, count, server.pid)
             print(
                 f"  {count:9,} tracked:   {made:9.0f} looks/s  ({made / rival:.1f} x)", flush=True
             )

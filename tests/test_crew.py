@@ -108,3 +108,22 @@ async def test_what_was_too_much_for_a_moment_is_no_reason_to_ask(
 
     assert asked.lanes[0] == "a"
     assert list(judged) in ([{"a"}], [])
+
+
+async def test_a_process_knows_how_busy_it_has_been(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "LOOK_EVERY_S", 0.005)
+    ours, asked = Crew(), Asked([], asyncio.Event())
+    watching = asyncio.create_task(ours.watch(asked))
+
+    async def toil() -> None:
+        until = time.process_time() + 0.02
+        while time.process_time() < until:
+            pass
+        await asyncio.sleep(0)
+
+    async with asyncio.timeout(30):
+        while ours.busy < 0.5:
+            await toil()
+        while ours.busy > 0.3:  # noqa: ASYNC110 - it changes as time goes by
+            await asyncio.sleep(0.01)
+    await running._cancel(watching)

@@ -49,7 +49,7 @@ class Lane:
         """Run one drain; whether it has seen to it that another follows, `started` tells."""
         piece = work or self.finish
 
-        async def claim(room: int) -> Claimed:
+        async def claim(room: int, *, assists: bool) -> Claimed:
             claimed = await self.store.trackers.claim(
                 "luma", limit=room, rate=1000, assists=assists
             )
@@ -208,6 +208,81 @@ async def test_a_drain_whose_time_is_up_hands_its_lane_over(
     assert await lane.track("g-2") is False
 
 
+async def test_a_drain_goes_on_beside_the_next_until_that_has_begun(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one waits in arq's queue meanwhile; whoever begins it finds the lane as it was."""
+    monkeypatch.setattr(drain, "BUDGET_S", 0.05)
+    monkeypatch.setattr(drain, "OVERLAP_S", 60.0)
+    monkeypatch.setattr(drain, "STAY_S", 60.0)
+    await lane.track("g-1")
+    draining = asyncio.create_task(lane.drain(partial(lane.look_again_in, 0.02)))
+    async with asyncio.timeout(5):
+        await lane.started.wait()
+
+    assert await lane.track("g-2") is False
+    await eventually(lambda: "g-2" in lane.taken)
+
+    assert not draining.done()
+    lane.stopping.set()
+    async with asyncio.timeout(5):
+        await draining
+
+
+async def test_a_drain_that_goes_on_beside_the_next_gives_no_sign_of_life_for_it(
+    lane: Lane, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should the next never begin, the lane must be found without a drain before long."""
+    monkeypatch.setattr(drain, "BUDGET_S", 0.05)
+    monkeypatch.setattr(drain, "OVERLAP_S", 60.0)
+    monkeypatch.setattr(drain, "STAY_S", 60.0)
+    await lane.track("g-1")
+    draining = asyncio.create_task(lane.drain(partial(lane.look_again_in, 0.02)))
+    async with asyncio.timeout(5):
+        await lane.started.wait()
+
+    await redis.delete(f"test:drain:{LANE}")
+    looks = len(lane.taken)
+    await eventually(lambda: len(lane.taken) > looks + 2)
+
+    assert await redis.exists(f"test:drain:{LANE}") == 0
+    lane.stopping.set()
+    await draining
+
+
+async def test_while_a_lane_is_handed_over_no_more_is_claimed_than_there_are_hands(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To start the next drain takes a hand too, and may hang."""
+    monkeypatch.setattr(drain, "BUDGET_S", 0.05)
+    monkeypatch.setattr(drain, "OVERLAP_S", 0.2)
+    gate, rooms = Gate(lane.finish), []
+
+    async def claim(room: int, *, assists: bool) -> Claimed:
+        rooms.append(room)
+        claimed = await lane.store.trackers.claim("luma", limit=room, rate=1000, assists=assists)
+        work = [partial(gate, each.whole()) for each in claimed.looks]
+        return Claimed(claimed.clock, work, claimed.wake_at)
+
+    async def hang(_: str) -> None:
+        lane.started.set()
+        await gate.open.wait()
+
+    await lane.track("g-1", "g-2")
+    one = Drain(
+        lane.store, LANE, claim, hands=1, stopping=lane.stopping, start=hang, crew=lane.crew
+    )
+    draining = asyncio.create_task(one.run())
+    async with asyncio.timeout(5):
+        await lane.started.wait()
+    lane.store.bell.ring(LANE)
+    await eventually(lambda: rooms[-1] == 0 and len(rooms) > 2)
+    gate.open.set()
+    await draining
+
+    assert min(rooms) == 0
+
+
 async def test_a_drain_whose_time_is_up_just_goes_when_nothing_is_due_soon(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +426,7 @@ async def test_work_of_a_drain_outlives_its_time_and_its_lease_without_harm(
 ) -> None:
     """Its claim was given to the next drain, whose word counts; its own comes too late."""
     monkeypatch.setattr(drain, "BUDGET_S", 0.05)
+    monkeypatch.setattr(drain, "OVERLAP_S", 0.0)
     gate = Gate(partial(lane.look_again_in, 3600))
     await lane.track("g-1")
     first = asyncio.create_task(lane.drain(gate))
@@ -376,8 +452,10 @@ async def test_a_lane_is_handed_over_before_waiting_for_work_that_hangs(
         await may_end.wait()
         await lane.finish(tracker)
 
-    async def claim(room: int) -> Claimed:
-        claimed = await lane.store.trackers.claim("luma", limit=min(room, 1), rate=1000)
+    async def claim(room: int, *, assists: bool) -> Claimed:
+        claimed = await lane.store.trackers.claim(
+            "luma", limit=min(room, 1), rate=1000, assists=assists
+        )
         work = [partial(hang, each.whole()) for each in claimed.looks]
         return Claimed(claimed.clock, work, claimed.wake_at)
 

@@ -91,7 +91,7 @@ class Courier:
         drain = Drain(
             self._store,
             lane,
-            partial(self._claim, lane, assists=assists),
+            partial(self._claim, lane),
             hands=attempts.PLACES,
             stopping=stopping,
             start=self._start,
@@ -100,7 +100,7 @@ class Courier:
         )
         await drain.run()
 
-    async def _claim(self, lane: str, room: int, *, assists: bool = False) -> Claimed:
+    async def _claim(self, lane: str, room: int, *, assists: bool) -> Claimed:
         # Places are taken before they are needed: other lanes claim while this one waits for Redis.
         left = self._attempts.take(lane, min(room, CLAIMED_AT_ONCE))
         try:

@@ -46,6 +46,8 @@ class Crew:
     def __init__(self) -> None:
         self._members: set[Member] = set()
         self._lanes: Counter[str] = Counter()
+        self.busy = 0.0
+        """The share of a processor that this process has used of late: 0 to 1."""
 
     @contextmanager
     def at_work(self, drain: Member) -> Iterator[None]:
@@ -79,11 +81,13 @@ class Crew:
         """Ask for help with what has been too much for a second or two; never ends by itself."""
         before: set[str] = set()
         while True:
-            late_s = 0.0
+            late_s, worked_s, since = 0.0, time.process_time(), time.monotonic()
             for _ in range(LOOKS):
                 began = time.monotonic()
                 await asyncio.sleep(LOOK_EVERY_S)
                 late_s += (time.monotonic() - began - LOOK_EVERY_S) / LOOKS
+            worked_s = time.process_time() - worked_s
+            self.busy = min(1.0, worked_s / max(worked_s, time.monotonic() - since))
             now = self.overloaded(late_s)
             for lane in sorted(now & before):
                 await ask(lane)

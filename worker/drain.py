@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from worker.crew import Crew
 from worker.store import Clock, Store, heard
 
 BUDGET_S = 5.0
-"""A drain claims for this long, then hands its lane over: short jobs spread over the machines."""
+BUDGET_JITTER = 0.2
+"""A drain claims for about so long, then hands its lane over: short jobs spread over the machines.
+Not all do so at once, so that each lane goes to whoever has least to do by then."""
 
 HEARTBEAT_S = 1.0
 """A drain shows that it is alive at least this often."""
+
+OVERLAP_S = 0.5
+"""A drain whose time is up goes on for so long beside the next, which takes a while to begin."""
 
 STAY_S = 1.0
 """A drain stays so long after its last work: to be rung for more is cheaper than to begin anew."""
@@ -39,8 +47,12 @@ class Claimed:
     wake_at: int | None
 
 
-Claim = Callable[[int], Awaitable[Claimed]]
-"""Claims up to so many pieces of work from a lane."""
+class Claim(Protocol):
+    """Claims work from a lane."""
+
+    async def __call__(self, room: int, *, assists: bool) -> Claimed:
+        """Claim up to so many pieces, for the lane's own drain or for one that assists it."""
+        ...
 
 
 class Drain:
@@ -94,26 +106,37 @@ class Drain:
     async def run(self) -> None:
         """Work until nothing is due soon or the time is up; then see to it that another goes on.
 
+        Until that has begun this one goes on too: where hundreds of pieces a second come due, a
+        tenth of a second in which nobody claims is felt for seconds.
+
         A piece of work that fails unexpectedly fails the drain, after all others have ended; its
         claim falls due again when the lease ends.
         """
-        until = time.monotonic() + BUDGET_S
         try:
             with self._store.bell.expect(self.lane) as bell, self._crew.at_work(self):
-                while time.monotonic() < until and not self._stopping.is_set():
-                    if not await self._round(bell):
-                        return
-            if not self._assists and await self._store.lanes.hand_over(self.lane):
-                await self._start(self.lane)  # before waiting for what is in hand, which may hang
+                must_go = await self._work(bell, _budget_s())
+                if must_go and not self._assists and await self._store.lanes.hand_over(self.lane):
+                    self._assists = True
+                    self._begin(partial(self._start, self.lane), bell)
+                    await self._work(bell, OVERLAP_S)
         except asyncio.CancelledError:
             self._let_go()
             raise
         finally:
             await self._finish()
 
+    async def _work(self, bell: asyncio.Event, for_s: float) -> bool:
+        """Work until nothing is due soon, or until the time is up: then returns True."""
+        until = time.monotonic() + for_s
+        while time.monotonic() < until and not self._stopping.is_set():
+            if not await self._round(bell):
+                return False
+        return True
+
     async def _round(self, bell: asyncio.Event) -> bool:
         """Claim what there are hands for and wait for something to change; False: time to go."""
-        claimed = await self._claim(self._hands - len(self._busy))
+        room = max(0, self._hands - len(self._busy))
+        claimed = await self._claim(room, assists=self._assists)
         for piece in claimed.work:
             self._begin(piece, bell)
         wait_s = _seconds_until(claimed)
@@ -171,6 +194,10 @@ class Drain:
     def _let_go(self) -> None:
         for task in self._busy:
             task.cancel()
+
+
+def _budget_s() -> float:
+    return BUDGET_S * random.uniform(1 - BUDGET_JITTER, 1 + BUDGET_JITTER)
 
 
 def _seconds_until(claimed: Claimed) -> float:

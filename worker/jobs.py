@@ -54,6 +54,9 @@ LATE_CRON = timedelta(seconds=5)
 not go on but jump."""
 
 LANES_A_JOB = 50
+PATIENCE_S = 0.004
+MOST_PATIENT = 10
+"""So much later for each job that it runs, up to so many, a busy worker takes another."""
 
 HELP_S = 5.0
 """Who goes on asking for help is given more: what came before may have died, or wait for the last
@@ -230,9 +233,16 @@ class Worker(arq.Worker):
             await heard(bell, IDLE_POLL_S)
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Start the jobs that nobody runs; arq asks Redis three times about each, so skip ours."""
+        """Start the jobs that nobody runs; of several workers the one with most to do comes last.
+
+        arq asks Redis three times about each job, so skip ours.
+        """
         running = {name for name, task in self.tasks.items() if not task.done()}
-        await super().start_jobs([each for each in job_ids if each.decode() not in running])
+        others = [each for each in job_ids if each.decode() not in running]
+        if others:
+            load = self.ctx["crew"].busy * min(len(running), MOST_PATIENT)
+            await asyncio.sleep(PATIENCE_S * load)
+        await super().start_jobs(others)
 
     async def run_job(self, job_id: str, score: int) -> None:
         """Run a job that has been started; if Redis is full by then its lanes are staged again."""

@@ -69,11 +69,10 @@ class Poller:
             telemetry.unknown_account(account)
             await self._drain_unknown(account, lane)
             return
-        claim = partial(self._claim, account, assists=assists)
         drain = Drain(
             self._store,
             lane,
-            claim,
+            partial(self._claim, account),
             hands=LOOKS_AT_ONCE,
             stopping=stopping,
             start=self._start,
@@ -92,7 +91,7 @@ class Poller:
         if ends:
             await self._start(lane)  # there may be more
 
-    async def _claim(self, account: str, room: int, *, assists: bool = False) -> Claimed:
+    async def _claim(self, account: str, room: int, *, assists: bool) -> Claimed:
         rate = self._accounts[account].polls_per_second
         page = await self._pages.rows(account)
         claimed = await self._store.trackers.claim(

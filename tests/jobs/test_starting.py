@@ -56,6 +56,28 @@ async def test_two_workers_give_a_drain_to_one_of_them(fleet: Fleet) -> None:
     assert set(fleet.drains.count.values()) == {1}
 
 
+async def test_of_two_workers_the_one_with_less_to_do_takes_the_next_drain(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "PATIENCE_S", 2.0)
+
+    async def stay(_: str) -> bool:
+        return await asyncio.Event().wait()
+
+    fleet.drains.does = stay
+    crew = Crew()
+    async with fleet.working(crew) as busy:
+        await fleet.start("lane-1")
+        await fleet.drains.ran("lane-1")
+        crew.busy = 1.0
+        async with fleet.working() as idle:
+            await fleet.start("lane-2")
+            await fleet.drains.ran("lane-2")
+
+            assert "test:drain:lane-1" in busy.tasks
+            assert "test:drain:lane-2" in idle.tasks
+
+
 async def test_a_drain_that_hands_over_is_followed_by_the_next(
     fleet: Fleet, deaf_but_for_the_bell: None
 ) -> None:
