@@ -62,8 +62,10 @@ HELP_S = 5.0
 """Who goes on asking for help is given more: what came before may have died, or wait for the last
 of what it has in hand."""
 
-STAND_INS = 3
-"""How many drains of one lane may be queued beside one whose worker died holding the job."""
+STAND_INS = 9
+"""How many jobs of one lane there may be beside the first: of drains that have handed over and wait
+for the last look or attempt they have in hand, as many as begin within a job's time-out; and of
+workers that died holding theirs."""
 
 RECONCILES_HERE = "here:reconcile"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ from arq.connections import ArqRedis
 
 from worker import jobs
 from worker.crew import Crew
-from worker.jobs import LANES_A_JOB, Starter
+from worker.drain import BUDGET_JITTER, BUDGET_S
+from worker.jobs import JOB_TIMEOUT_S, LANES_A_JOB, Starter
 from worker.model import Terms
 
 from .conftest import JOB, LANE, Fleet, eventually, nothing_queued
@@ -89,6 +91,23 @@ async def test_a_drain_that_hands_over_is_followed_by_the_next(
         await fleet.track()
         await fleet.drains.ran(times=3)
         await eventually(nothing_queued(fleet))
+
+
+async def test_drains_that_wait_for_hung_work_do_not_keep_the_next_from_starting(
+    fleet: Fleet, deaf_but_for_the_bell: None
+) -> None:
+    """A job lives until the last look in it has ended, a drain hands over long before."""
+    at_once = math.ceil(JOB_TIMEOUT_S / (BUDGET_S * (1 - BUDGET_JITTER)))
+
+    async def hand_over_and_hang(lane: str) -> bool:
+        if fleet.drains.count[lane] < at_once:
+            await fleet.start(lane)
+        return await asyncio.Event().wait()
+
+    fleet.drains.does = hand_over_and_hang
+    async with fleet.working():
+        await fleet.track()
+        await fleet.drains.ran(times=at_once)
 
 
 async def test_lanes_that_are_started_together_share_jobs(fleet: Fleet) -> None:
