@@ -16,9 +16,11 @@ import random
 import sys
 import time
 import uuid
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import astuple, dataclass
 from itertools import product
+from statistics import median
 from typing import cast
 
 import httpx
@@ -29,6 +31,7 @@ from redis.asyncio import Redis
 from bench import lanes, rig
 from worker import telemetry
 from worker.config import Settings
+from worker.embedded import EmbeddedRedis
 from worker.learner import Learner
 from worker.looking import Looking
 from worker.store import Store
@@ -41,6 +44,7 @@ AT_ONCE = 32
 """What the receiver is said to take at once. The 8 of an endpoint that says nothing are 300 a
 second if an attempt takes 27 ms; from claim to settled it takes more where two cores are full."""
 
+ROUNDS = 7
 RECENT = 200_000
 """Looked at again are some of so many whose first look is not long ago: others may have run so long
 that a look teaches something, which costs more."""
@@ -130,9 +134,36 @@ async def serve(port: int) -> None:
 # --- how much is tracked ------------------------------------------------------------------------
 
 
-async def tracked(redis: Redis, pid: int, count: int) -> str:
-    """Track so many, look at each once, then at some again and again: a line of the table."""
-    await redis.flushall()
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """So many trackers in a Redis of their own, each looked at once, and what that took."""
+
+    count: int
+    server: EmbeddedRedis
+    redis: Redis
+    store: Store
+    looking: Looking
+    registered: float
+    first: float
+    used: float
+
+    async def again(self) -> lanes.Steady:
+        """Look at some again whose first look is not long ago."""
+        recent = range(max(0, self.count - RECENT), self.count)
+        some = random.Random(1).sample(recent, min(self.count, lanes.LOOKS))
+        names = [f"g-{n}" for n in some]
+        return await lanes.again(self.redis, self.store, self.looking, names, self.server.pid)
+
+    def line(self, rounds: Sequence[lanes.Steady]) -> str:
+        """Write a line of the table: the medians of the rounds."""
+        steady = [median(each) for each in zip(*map(astuple, rounds), strict=True)]
+        cells = (self.count, self.registered, self.first, *steady, self.used)
+        return f"| {' | '.join(f'{each:,.0f}' for each in cells)} |"
+
+
+async def tracked(server: EmbeddedRedis, count: int) -> Tracked:
+    """Track so many and look at each once."""
+    redis = Redis.from_url(server.url)
     before = (await redis.info("memory"))["used_memory"]
     store = Store(redis, prefix="bench", retention_s=600)
     looking = Looking(store, {"luma": lanes.ACCOUNT}, {}, Learner(store, {}), lanes._start)  # noqa: SLF001
@@ -143,12 +174,7 @@ async def tracked(redis: Redis, pid: int, count: int) -> str:
     await lanes.look(store, looking, count)
     first = count / (time.perf_counter() - started)
     used = ((await redis.info("memory"))["used_memory"] - before) / count
-    recent = range(max(0, count - RECENT), count)
-    some = random.Random(1).sample(recent, min(count, lanes.LOOKS))
-    steady = await lanes.again(redis, store, looking, [f"g-{n}" for n in some], pid)
-    costs = (steady.rate, steady.worker_us, steady.redis_us)
-    cells = (count, registered, first, *costs, used)
-    return f"| {' | '.join(f'{each:,.0f}' for each in cells)} |"
+    return Tracked(count, server, redis, store, looking, registered, first, used)
 
 
 # --- delays under load --------------------------------------------------------------------------
@@ -257,12 +283,14 @@ def main() -> None:
 async def _tables(counts: list[int]) -> None:
     print("| tracked | registered/s | first looks/s | looks/s | CPU µs a look | of Redis | bytes |")
     print("|---|---|---|---|---|---|---|")
+    with ExitStack() as servers:
+        sizes = [await tracked(servers.enter_context(rig.redis()), count) for count in counts]
+        # In turns, since a machine that others use is faster in one minute than in the next.
+        rounds = [[await each.again() for each in sizes] for _ in range(ROUNDS)]
+        for size, of_size in zip(sizes, zip(*rounds, strict=True), strict=True):
+            print(size.line(of_size), flush=True)
+            await size.redis.aclose()
     with rig.redis() as server:
-        redis = Redis.from_url(server.url)
-        for count in counts:
-            print(await tracked(redis, server.pid, count), flush=True)
-        await redis.aclose()
-    with rig.redis() as server:  # the other is busy with the append-only file of a million
         redis = Redis.from_url(server.url)
         late = await lanes.lag(redis, 100_000)
         await redis.aclose()
