@@ -286,6 +286,8 @@ async def _tables(counts: list[int]) -> None:
     with ExitStack() as servers:
         sizes = [await tracked(servers.enter_context(rig.redis()), count) for count in counts]
         # In turns, since a machine that others use is faster in one minute than in the next.
+        for each in sizes:
+            await lanes.settled(each.redis)
         rounds = [[await each.again() for each in sizes] for _ in range(ROUNDS)]
         for size, of_size in zip(sizes, zip(*rounds, strict=True), strict=True):
             print(size.line(of_size), flush=True)

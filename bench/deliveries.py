@@ -27,7 +27,7 @@ from redis.asyncio import BlockingConnectionPool
 from bench import rig
 from bench.receivers import host, is_hung
 from worker import events
-from worker.jobs import Starter, deserialize, serialize
+from worker.jobs_starting import Starter, deserialize, serialize
 from worker.model import Endpoint, EndpointEvent
 from worker.store import Store
 

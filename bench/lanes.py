@@ -132,10 +132,15 @@ async def lanes(redis: Redis, count: int, pid: int) -> float:
     return (await again(redis, store, looking, [f"g-{n}" for n in range(some)], pid)).rate
 
 
+async def settled(redis: Redis) -> None:
+    """Wait until it does not rewrite its file: else that is measured, not the looks."""
+    while (await redis.info("persistence"))["aof_rewrite_in_progress"]:  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+
+
 async def again(redis: Redis, store: Store, looking: Looking, names: list[str], pid: int) -> Steady:
     """Look once more at these, over and over, and count what the looks alone cost."""
-    while (await redis.info("persistence"))["aof_rewrite_in_progress"]:  # noqa: ASYNC110
-        await asyncio.sleep(0.1)  # else its own writing is measured, not the looks
+    await settled(redis)
     made, took, ours, its = 0, 0.0, 0.0, 0.0
     while made < LOOKS:
         await redis.zadd("bench:due:poll:luma", dict.fromkeys(names, 0))

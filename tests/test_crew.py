@@ -43,6 +43,11 @@ def test_no_lane_is_too_much_by_itself_where_many_share_the_process() -> None:
     assert overloaded(*[Drain(f"lane-{n}", 10) for n in range(3)], late_s=LATE) == set()
 
 
+def test_a_lane_that_is_handed_over_counts_as_one_though_two_drains_are_at_it() -> None:
+    drains = Drain("a", 5), Drain("a", 5), Drain("b", 9)
+    assert overloaded(*drains, late_s=LATE) == {"a"}
+
+
 def test_idle_drains_are_never_too_much() -> None:
     assert overloaded(Drain("a", 0), Drain("b", 0), late_s=LATE) == set()
 

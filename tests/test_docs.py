@@ -245,7 +245,13 @@ def test_every_room_of_the_house_is_on_a_floor() -> None:
     named = {name for row in rows(floors) if row[0][0].isdigit() for name in _code(row[1])}
     rooms = {each.name.removesuffix(".py") for each in (ROOT / "worker").iterdir()}
     closets = {"config_accounts", "config_cells", "config_redis", "config_unknown", "config_values"}
-    closets |= {"checkup_providers", "embedded_guard", "jobs_outage", "wiring_redis"}
+    closets |= {
+        "checkup_providers",
+        "embedded_guard",
+        "jobs_outage",
+        "jobs_starting",
+        "wiring_redis",
+    }
     rooms -= {"__init__", "__pycache__", "py.typed", "listing_ranks", *closets}
     assert named == rooms
 

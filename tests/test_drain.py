@@ -255,7 +255,7 @@ async def test_while_a_lane_is_handed_over_no_more_is_claimed_than_there_are_han
 ) -> None:
     """To start the next drain takes a hand too, and may hang."""
     monkeypatch.setattr(drain, "BUDGET_S", 0.05)
-    monkeypatch.setattr(drain, "OVERLAP_S", 0.2)
+    monkeypatch.setattr(drain, "OVERLAP_S", 60.0)
     gate, rooms = Gate(lane.finish), []
 
     async def claim(room: int, *, assists: bool) -> Claimed:
@@ -277,6 +277,7 @@ async def test_while_a_lane_is_handed_over_no_more_is_claimed_than_there_are_han
         await lane.started.wait()
     lane.store.bell.ring(LANE)
     await eventually(lambda: rooms[-1] == 0 and len(rooms) > 2)
+    lane.stopping.set()
     gate.open.set()
     await draining
 

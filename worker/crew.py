@@ -70,12 +70,12 @@ class Crew:
         Args:
             late_s: by how much the event loop came round too late, on average.
         """
-        in_hand = sum(each.in_hand for each in self._members)
-        return {
-            each.lane
-            for each in self._members
-            if each.is_full or (late_s > LATE_S and 2 * each.in_hand > in_hand)
-        }
+        in_hand: Counter[str] = Counter()
+        for each in self._members:  # two are of one lane while it is handed over
+            in_hand[each.lane] += each.in_hand
+        full = {each.lane for each in self._members if each.is_full}
+        most = {lane for lane, count in in_hand.items() if 2 * count > in_hand.total()}
+        return full | most if late_s > LATE_S else full
 
     async def watch(self, ask: Callable[[str], Awaitable[None]]) -> None:
         """Ask for help with what has been too much for a second or two; never ends by itself."""

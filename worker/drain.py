@@ -20,7 +20,7 @@ from worker.store import Clock, Store, heard
 
 BUDGET_S = 5.0
 BUDGET_JITTER = 0.2
-"""A drain claims for about so long, then hands its lane over: short jobs spread over the machines.
+"""A drain claims for so long at most, then hands its lane over: short jobs spread over machines.
 Not all do so at once, so that each lane goes to whoever has least to do by then."""
 
 HEARTBEAT_S = 1.0
@@ -106,8 +106,8 @@ class Drain:
     async def run(self) -> None:
         """Work until nothing is due soon or the time is up; then see to it that another goes on.
 
-        Until that has begun this one goes on too: where hundreds of pieces a second come due, a
-        tenth of a second in which nobody claims is felt for seconds.
+        For a moment this one goes on beside it: where hundreds of pieces a second come due, a tenth
+        of a second in which nobody claims is felt for seconds.
 
         A piece of work that fails unexpectedly fails the drain, after all others have ended; its
         claim falls due again when the lease ends.
@@ -197,7 +197,7 @@ class Drain:
 
 
 def _budget_s() -> float:
-    return BUDGET_S * random.uniform(1 - BUDGET_JITTER, 1 + BUDGET_JITTER)
+    return BUDGET_S * random.uniform(1 - BUDGET_JITTER, 1)
 
 
 def _seconds_until(claimed: Claimed) -> float:

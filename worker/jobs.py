@@ -8,9 +8,6 @@ of it stand in the store, so a lost job, a killed worker or a flushed queue cost
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,14 +18,13 @@ import arq
 import structlog
 from arq.connections import ArqRedis
 from arq.cron import cron
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import OutOfMemoryError
 
 from worker.crew import Crew
 from worker.jobs_outage import Outage
-from worker.safety import BEHIND_S
+from worker.jobs_starting import Starter, deserialize, queue_name, serialize, this_process
 from worker.store import JOBS, Store, heard
 
-QUEUE = "queue"
 IDLE_POLL_S = 0.5
 """How often the queue is read when the bell is silent."""
 
@@ -53,24 +49,11 @@ LATE_CRON = timedelta(seconds=5)
 """A cron job that is overdue by more is not made up for: its worker stood still, or its clock did
 not go on but jump."""
 
-LANES_A_JOB = 50
-PATIENCE_S = 0.004
-MOST_PATIENT = 10
+GIVE_WAY_S = 0.004
+MOST_JOBS = 10
 """So much later for each job that it runs, up to so many, a busy worker takes another."""
 
-HELP_S = 5.0
-"""Who goes on asking for help is given more: what came before may have died, or wait for the last
-of what it has in hand."""
-
-STAND_INS = 9
-"""How many jobs of one lane there may be beside the first: of drains that have handed over and wait
-for the last look or attempt they have in hand, as many as begin within a job's time-out; and of
-workers that died holding theirs."""
-
 RECONCILES_HERE = "here:reconcile"
-
-CLOCK_SLACK_S = BEHIND_S
-"""Jobs are dated back by this much: arq compares the clocks of two machines to see what is due."""
 
 
 log = structlog.get_logger(__name__)
@@ -82,85 +65,6 @@ class Drains(Protocol):
     async def __call__(self, lane: str, stopping: asyncio.Event, *, assists: bool = False) -> None:
         """Run it, or one that assists it."""
         ...
-
-
-def serialize(job: dict[str, Any]) -> bytes:
-    """Write an arq job as JSON: pickle would let whoever can write to Redis run code here."""
-    return json.dumps(job, default=str).encode()
-
-
-def deserialize(job: bytes) -> dict[str, Any]:
-    """Read an arq job."""
-    found: dict[str, Any] = json.loads(job)
-    return found
-
-
-class Starter:
-    """Queues drains as arq jobs.
-
-    Args:
-        arq_redis: the connection arq uses.
-        store: whose bell tells the workers.
-        prefix: the deployment's key prefix.
-    """
-
-    def __init__(self, arq_redis: ArqRedis, store: Store, prefix: str) -> None:
-        self._arq = arq_redis
-        self._store = store
-        self._queue = queue_name(prefix)
-        self._prefix = prefix
-        self._waiting: list[str] = []
-        self._queueing = asyncio.Lock()
-        self.when_full: Callable[[Sequence[str]], None] | None = None
-        """What a worker does with lanes that cannot be queued, since Redis is full."""
-
-    async def __call__(self, lane: str) -> None:
-        """Start the drain of a lane: the caller has been told that it has none.
-
-        What comes while a job is being queued goes along with the next, so that ten thousand
-        receivers that are owed something at once are not ten thousand jobs.
-        """
-        self._waiting.append(lane)
-        async with self._queueing:
-            lanes, self._waiting = self._waiting[:LANES_A_JOB], self._waiting[LANES_A_JOB:]
-            if lanes:
-                try:
-                    await self._queue_drain(lanes)
-                except OutOfMemoryError:
-                    # Elsewhere there is no worker, and a lane waits to be staged.
-                    if self.when_full is not None:
-                        self.when_full(lanes)
-
-    async def _queue_drain(self, lanes: list[str]) -> None:
-        """Queue one job for these lanes.
-
-        A job of that name may still be there, locked by a worker that was killed; arq would give
-        it out again only after its time-out, so a stand-in is queued under a name of its own.
-        """
-        others = f"+{len(lanes) - 1}" if len(lanes) > 1 else ""
-        job_id = f"{self._prefix}:drain:{lanes[0]}{others}"
-        for name in (job_id, *(f"{job_id}:{n}" for n in range(1, STAND_INS + 1))):
-            queued = await self._arq.enqueue_job(
-                "drain", *lanes, _job_id=name, _queue_name=self._queue, _defer_by=-CLOCK_SLACK_S
-            )
-            if queued:
-                break
-        await self._store.ring(JOBS)
-
-    async def ask_for_help(self, lane: str) -> None:
-        """Have another process drain a lane too, one more for each that asks and each `HELP_S`."""
-        turn = int(time.monotonic() / HELP_S)
-        job_id = f"{self._prefix}:assist:{lane}:{_this_process()}:{turn}"
-        with suppress(RedisError, OSError):  # then it stays slow, and asks again
-            await self._arq.enqueue_job(
-                "assist", lane, _job_id=job_id, _queue_name=self._queue, _defer_by=-CLOCK_SLACK_S
-            )
-            await self._store.ring(JOBS)
-
-
-def queue_name(prefix: str) -> str:
-    """Name the arq queue of a deployment."""
-    return f"{prefix}:{QUEUE}"
 
 
 async def drain(ctx: Mapping[str, Any], *lanes: str) -> None:
@@ -242,9 +146,10 @@ class Worker(arq.Worker):
         running = {name for name, task in self.tasks.items() if not task.done()}
         others = [each for each in job_ids if each.decode() not in running]
         if others:
-            load = self.ctx["crew"].busy * min(len(running), MOST_PATIENT)
-            await asyncio.sleep(PATIENCE_S * load)
-        await super().start_jobs(others)
+            load = self.ctx["crew"].busy * min(len(running), MOST_JOBS)
+            await asyncio.sleep(GIVE_WAY_S * load)
+        if self.allow_pick_jobs:  # it may have been told to stop meanwhile
+            await super().start_jobs(others)
 
     async def run_job(self, job_id: str, score: int) -> None:
         """Run a job that has been started; if Redis is full by then its lanes are staged again."""
@@ -263,7 +168,7 @@ class Worker(arq.Worker):
         """Show that this worker lives, under its own name: arq's sign is one for all of them."""
         if time.monotonic() >= self._next_beat:
             self._next_beat = time.monotonic() + BEAT_S
-            await self.ctx["store"].figures.beat(_this_process())
+            await self.ctx["store"].figures.beat(this_process())
 
     async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
         """Queue the cron jobs that are due at `n`; after a jump of the clock, go by the new time.
@@ -306,10 +211,6 @@ class Worker(arq.Worker):
             await asyncio.wait(self.tasks.values(), timeout=GRACE_S)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._step.acquire(), STEP_S)
-
-
-def _this_process() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def create_worker(

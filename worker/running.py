@@ -171,8 +171,7 @@ async def _opened(
         cells = {WHOLE: await _opened_in_time(stack, settings)}
     if not settings.accounts:
         log.warning("no account", remedy=_NO_ACCOUNT)
-    for name, deployment in cells.items():
-        await _tell_risks(deployment, name)
+    await asyncio.gather(*(_tell_risks(each, name) for name, each in cells.items()))
     return cells
 
 

@@ -19,8 +19,9 @@ from worker.deliveries import Deliveries
 from worker.egress import Egress
 from worker.endpoints import Endpoints
 from worker.glances import Glances
-from worker.jobs import Starter, Worker, create_worker
+from worker.jobs import Worker, create_worker
 from worker.jobs_outage import Outage
+from worker.jobs_starting import Starter
 from worker.learner import Learner
 from worker.model import Account
 from worker.poller import Poller

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from worker.config import Settings
 from worker.config_redis import TLS_FILES, RedisPlace, credentials_of_sentinels, redis_place
 from worker.embedded import EmbeddedRedis
 from worker.errors import ConfigurationError, RedisAwayError
-from worker.jobs import deserialize, serialize
+from worker.jobs_starting import deserialize, serialize
 from worker.store import Store
 
 CONNECTIONS = 64
@@ -46,9 +46,6 @@ CONNECT_S = 5.0
 
 SENTINEL_TIMEOUT_S = 2.0
 """A Sentinel that has not answered by then is passed over for the next one."""
-
-SENTINEL_SOON_S = 0.25
-"""If most Sentinels have answered by then the others are not waited for."""
 
 FOLLOW_S = 1.0
 CANCEL_AGAIN_S = 0.1
@@ -94,9 +91,7 @@ class _Sentinels(Sentinel):
         """
         asked = [asyncio.create_task(_asked(each, service_name)) for each in self.sentinels]
         try:
-            done, _ = await asyncio.wait(asked, timeout=SENTINEL_SOON_S)
-            if 2 * sum(isinstance(each.result(), dict) for each in done) <= len(asked):
-                await asyncio.wait(asked)
+            await _most(asked)
         finally:
             await until_ended(*asked, again_s=CANCEL_AGAIN_S)
         told = [each.result() for each in asked if not each.cancelled()]
@@ -109,6 +104,16 @@ class _Sentinels(Sentinel):
         raise MasterNotFoundError(f"No master found for {service_name!r}{why}") from refusal
 
 
+async def _most(asked: Collection[asyncio.Task[Any]]) -> None:
+    """Wait until most have told what they know, or all have answered something."""
+    waiting = set(asked)
+    while waiting:
+        _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        told = sum(each.done() and isinstance(each.result(), dict) for each in asked)
+        if 2 * told > len(asked):
+            return
+
+
 async def _asked(sentinel: Redis, service: str) -> dict[str, Any] | Exception | None:
     """Ask a Sentinel what it knows of a service; None: nothing."""
     try:
@@ -118,9 +123,13 @@ async def _asked(sentinel: Redis, service: str) -> dict[str, Any] | Exception | 
     return services.get(service)
 
 
-def _standing(state: Mapping[str, Any]) -> tuple[int, bool]:
-    """Say whom to believe: who leads a failover knows its epoch before the new address."""
-    return state["config-epoch"], "failover_in_progress" not in state["flags"]
+def _standing(state: Mapping[str, Any]) -> tuple[int, bool, bool]:
+    """Say whom to believe: who leads a failover knows its epoch before the new address.
+
+    Of those that know as much, one by itself may not reach the primary: that is no failover.
+    """
+    is_down = state["is_sdown"] or state["is_odown"]
+    return state["config-epoch"], "failover_in_progress" not in state["flags"], not is_down
 
 
 class _PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):
@@ -187,8 +196,10 @@ async def _embedded(stack: AsyncExitStack, data: Path) -> EmbeddedRedis:
 
 
 async def _stopped(starting: asyncio.Task[EmbeddedRedis]) -> None:
-    """Stop it, if it has started."""
-    await asyncio.wait({starting})
+    """Stop it, if it has started; who gives this up has to wait for that all the same."""
+    while not starting.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({starting})
     if starting.exception() is None:
         await asyncio.to_thread(starting.result().stop)
 

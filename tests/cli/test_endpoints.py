@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import FakeApi, Run
-from worker.cli.endpoint_tables import crowd_of, relief_of
+from worker.cli.endpoint_tables import fullness_of, remedy_of
 from worker.cli.words import instant_of
 from worker.errors import InvalidInputError
 
@@ -85,9 +85,9 @@ def test_an_endpoint_that_is_full_says_what_lets_more_go(
 
 def test_what_is_held_or_has_all_places_there_are_is_offered_no_more() -> None:
     full = endpoint(concurrency=64, under_way=64, due=1)
-    assert crowd_of(full) == "64 of 64 attempts under way, 1 waits"
-    assert "put" not in relief_of(full)
-    assert crowd_of(full | {"held": {"until": None}}) == ""
+    assert fullness_of(full) == "64 of 64 attempts under way, 1 waits"
+    assert "put" not in remedy_of(full)
+    assert fullness_of(full | {"held": {"until": None}}) == ""
 
 
 def test_put_sends_what_was_typed_and_shows_the_secret(api: FakeApi, run: Run) -> None:

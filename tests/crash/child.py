@@ -27,7 +27,7 @@ from worker import submissions as rules
 from worker.config import Settings
 from worker.egress import Egress
 from worker.errors import UnansweredError
-from worker.jobs import Starter
+from worker.jobs_starting import Starter
 from worker.providers.client import ProviderClient
 from worker.requests import SubmitRequest, TrackRequest
 from worker.store import deliveries, endpoints, lanes, scripts, submissions, trackers

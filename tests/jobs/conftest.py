@@ -17,8 +17,9 @@ from redis.asyncio import ConnectionPool
 from worker import jobs, running
 from worker.crew import Crew
 from worker.embedded import EmbeddedRedis
-from worker.jobs import Starter, Worker, create_worker, queue_name
+from worker.jobs import Worker, create_worker
 from worker.jobs_outage import Outage
+from worker.jobs_starting import Starter, deserialize, queue_name, serialize
 from worker.model import Terms
 from worker.store import Store
 
@@ -113,7 +114,7 @@ class Fleet:
 @asynccontextmanager
 async def connected(server: EmbeddedRedis) -> AsyncIterator[ArqRedis]:
     pool = ConnectionPool.from_url(server.url)
-    yield ArqRedis(pool, job_serializer=jobs.serialize, job_deserializer=jobs.deserialize)
+    yield ArqRedis(pool, job_serializer=serialize, job_deserializer=deserialize)
     await pool.aclose()
 
 

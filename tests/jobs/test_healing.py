@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from worker import jobs, running
-from worker.jobs import STAND_INS, queue_name
+from worker import jobs, jobs_starting, running
+from worker.jobs_starting import STAND_INS, queue_name
 from worker.model import Terms
 
 from .conftest import JOB, LANE, Fleet, eventually, nothing_queued
@@ -56,7 +56,9 @@ async def test_a_worker_whose_clock_is_hours_behind_stages_for_itself_what_other
     fleet: Fleet, hasty: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "CLOCK_SLACK_S", -3600)  # as if theirs were two hours ahead of ours
+        patch.setattr(
+            jobs_starting, "CLOCK_SLACK_S", -3600
+        )  # as if theirs were two hours ahead of ours
         await fleet.track()
     assert await fleet.queued() == [JOB]
 
@@ -121,13 +123,23 @@ async def test_deployments_that_share_a_redis_do_not_take_each_others_turn_to_he
 
 
 async def test_without_a_worker_the_queue_does_not_grow(fleet: Fleet, hasty: None) -> None:
-    for n in range(3 * STAND_INS):
+    """Nor does it behind a queue so long that a lane seems to have no drain before it has begun."""
+    for n in range(5):
         await fleet.redis.delete(f"test:drain:{LANE}")  # as if the marker had expired
         await fleet.track(f"g-{n}")
 
-    assert await fleet.queued() == [JOB, *(f"{JOB}:{n}" for n in range(1, STAND_INS + 1))]
+    assert await fleet.queued() == [JOB, f"{JOB}:1"]
     async with fleet.working():
         await eventually(nothing_queued(fleet))
+
+
+async def test_beside_jobs_that_seem_to_run_for_ever_few_are_queued(fleet: Fleet) -> None:
+    for _ in range(2 * STAND_INS):
+        await fleet.start(LANE)
+        for job in await fleet.queued():
+            await fleet.redis.set(f"arq:in-progress:{job}", 1, ex=40)
+
+    assert await fleet.queued() == [JOB, *(f"{JOB}:{n}" for n in range(1, STAND_INS + 1))]
 
 
 async def test_nothing_of_a_drain_is_left_behind(fleet: Fleet, deaf_but_for_the_bell: None) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from arq.connections import ArqRedis
 
-from worker import jobs
+from worker import jobs, jobs_starting
 from worker.crew import Crew
 from worker.drain import BUDGET_JITTER, BUDGET_S
-from worker.jobs import JOB_TIMEOUT_S, LANES_A_JOB, Starter
+from worker.jobs import JOB_TIMEOUT_S
+from worker.jobs_starting import LANES_A_JOB, Starter
 from worker.model import Terms
 
 from .conftest import JOB, LANE, Fleet, eventually, nothing_queued
@@ -61,7 +62,7 @@ async def test_two_workers_give_a_drain_to_one_of_them(fleet: Fleet) -> None:
 async def test_of_two_workers_the_one_with_less_to_do_takes_the_next_drain(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(jobs, "GIVE_WAY_S", 2.0)
 
     async def stay(_: str) -> bool:
         return await asyncio.Event().wait()
@@ -224,12 +225,12 @@ async def test_who_asks_again_at_once_asks_once_and_later_once_more(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker that took the first job may have been killed over it."""
-    monkeypatch.setattr(jobs, "HELP_S", 1e9)
+    monkeypatch.setattr(jobs_starting, "HELP_S", 1e9)
     for _ in range(3):
         await fleet.start.ask_for_help(LANE)
     assert len(await fleet.queued()) == 1
 
-    monkeypatch.setattr(jobs, "HELP_S", 1e-3)
+    monkeypatch.setattr(jobs_starting, "HELP_S", 1e-3)
     await fleet.start.ask_for_help(LANE)
     assert len(await fleet.queued()) == 2
 

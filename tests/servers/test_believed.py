@@ -73,6 +73,7 @@ HUNG, DEAD = Told(), Told(fails=True)
         ([Told(OLD), Told(NEW, 1), Told(NEW, 1)], NEW),
         ([Told(NEW, 1), Told(OLD), DEAD], NEW),
         ([DEAD, DEAD, Told(OLD)], OLD),  # the only one that there is
+        ([Told(NEW, 1, "master,s_down"), Told(NEW, 1), DEAD], NEW),  # it alone cannot reach it
         ([Told(OLD, 1, "master,failover_in_progress"), Told(NEW, 1), DEAD], NEW),
         ([Told(OLD, 1, "master,failover_in_progress")], OLD),
     ],
@@ -86,7 +87,7 @@ async def test_the_newest_of_what_most_say_is_believed(
 async def test_who_says_nothing_is_not_waited_for_if_most_have_spoken() -> None:
     began = time.monotonic()
     assert await believed(HUNG, Told(OLD), Told(OLD)) == OLD
-    assert time.monotonic() - began < SENTINEL_TIMEOUT_S
+    assert time.monotonic() - began < SENTINEL_TIMEOUT_S / 10
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ def show_endpoints(endpoints: Iterable[JsonObject]) -> None:
     """Print endpoints as a table, or, where that would break a URL, each URL on a line below."""
     now, found = datetime.now(UTC), list(endpoints)
     _show_rows([(each["name"], condition_of(each, now), each["url"]) for each in found])
-    for full in filter(crowd_of, found):
-        tables.say(f"{full['name']}: {relief_of(full)}.")
+    for full in filter(fullness_of, found):
+        tables.say(f"{full['name']}: {remedy_of(full)}.")
 
 
 def _show_rows(rows: Sequence[tuple[str, str, str]]) -> None:
@@ -47,15 +47,15 @@ def condition_of(endpoint: JsonObject, now: datetime) -> str:
     if endpoint.get("failing_since"):
         why = f" ({endpoint['failed_with']})" if endpoint.get("failed_with") else ""
         found = f"failing for {age(endpoint['failing_since'], now)}{why}"
-    return ", ".join(filter(None, (found, pause_of(endpoint, now) or crowd_of(endpoint))))
+    return ", ".join(filter(None, (found, pause_of(endpoint, now) or fullness_of(endpoint))))
 
 
-def crowd_of(endpoint: JsonObject) -> str:
+def fullness_of(endpoint: JsonObject) -> str:
     """Say that an endpoint has as much under way as it may, and how much waits for that.
 
-    >>> crowd_of({"enabled": True, "concurrency": 8, "under_way": 8, "due": 120})
+    >>> fullness_of({"enabled": True, "concurrency": 8, "under_way": 8, "due": 120})
     '8 of 8 attempts under way, 120 wait'
-    >>> crowd_of({"enabled": True, "concurrency": 8, "under_way": 7, "due": 120})
+    >>> fullness_of({"enabled": True, "concurrency": 8, "under_way": 7, "due": 120})
     ''
     """
     most, under_way, due = (endpoint.get(name) or 0 for name in ("concurrency", "under_way", "due"))
@@ -64,10 +64,10 @@ def crowd_of(endpoint: JsonObject) -> str:
     return f"{under_way} of {most} attempts under way, {due:,} wait{'s' if due == 1 else ''}"
 
 
-def relief_of(endpoint: JsonObject) -> str:
+def remedy_of(endpoint: JsonObject) -> str:
     """Say what lets more go at once to an endpoint that has as much under way as it may.
 
-    >>> relief_of({"name": "studio", "concurrency": 8})
+    >>> remedy_of({"name": "studio", "concurrency": 8})
     'a higher concurrency lets more go at once: `dreamhook endpoints put studio --concurrency 16`'
     """
     more = min(2 * endpoint["concurrency"], MAX_CONCURRENCY)
@@ -89,7 +89,7 @@ def show_endpoint(endpoint: JsonObject) -> None:
             ("events", ", ".join(endpoint.get("events") or ()) or "whatever its trackers ask for"),
             *((f"header {name}", value) for name, value in (endpoint.get("headers") or {}).items()),
             ("attempts", f"{endpoint.get('concurrency')} at a time"),
-            ("full", relief_of(endpoint) if crowd_of(endpoint) else None),
+            ("full", remedy_of(endpoint) if fullness_of(endpoint) else None),
             ("assets", "refreshed" if endpoint.get("refresh_assets") else None),
             ("signed with", f"{secrets} of its own" if secrets else "the deployment's secret"),
             ("secret", endpoint.get("secret")),

@@ -66,7 +66,7 @@ def _figures(client: Client) -> JsonObject:
             if outage.bear(error, time.monotonic(), patience_s=PATIENCE_S):
                 tell_away(error)
             after_s = error.retry_after_s if isinstance(error, ApiError) else None
-            time.sleep(max(PAUSE_S, after_s or 0.0))
+            time.sleep(min(PATIENCE_S, max(PAUSE_S, after_s or 0.0)))
 
 
 def _first_view(client: Client) -> View:
