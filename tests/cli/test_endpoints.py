@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import FakeApi, Run
-from worker.cli.endpoint_tables import fullness_of, remedy_of
+from worker.cli.owed import fullness_of, remedy_of
 from worker.cli.words import instant_of
 from worker.errors import InvalidInputError
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from worker.cli import tables
+from worker.cli.owed import fullness_of, remedy_of
 from worker.cli.process import printable
 from worker.cli.words import age, pause_of
-from worker.model import MAX_CONCURRENCY, JsonObject
+from worker.model import JsonObject
 from worker.off import why_off
 
 
@@ -48,33 +49,6 @@ def condition_of(endpoint: JsonObject, now: datetime) -> str:
         why = f" ({endpoint['failed_with']})" if endpoint.get("failed_with") else ""
         found = f"failing for {age(endpoint['failing_since'], now)}{why}"
     return ", ".join(filter(None, (found, pause_of(endpoint, now) or fullness_of(endpoint))))
-
-
-def fullness_of(endpoint: JsonObject) -> str:
-    """Say that an endpoint has as much under way as it may, and how much waits for that.
-
-    >>> fullness_of({"enabled": True, "concurrency": 8, "under_way": 8, "due": 120})
-    '8 of 8 attempts under way, 120 wait'
-    >>> fullness_of({"enabled": True, "concurrency": 8, "under_way": 7, "due": 120})
-    ''
-    """
-    most, under_way, due = (endpoint.get(name) or 0 for name in ("concurrency", "under_way", "due"))
-    if under_way < most or not due or endpoint.get("held") or not endpoint.get("enabled"):
-        return ""
-    return f"{under_way} of {most} attempts under way, {due:,} wait{'s' if due == 1 else ''}"
-
-
-def remedy_of(endpoint: JsonObject) -> str:
-    """Say what lets more go at once to an endpoint that has as much under way as it may.
-
-    >>> remedy_of({"name": "studio", "concurrency": 8})
-    'a higher concurrency lets more go at once: `dreamhook endpoints put studio --concurrency 16`'
-    """
-    more = min(2 * endpoint["concurrency"], MAX_CONCURRENCY)
-    if more <= endpoint["concurrency"]:
-        return f"more than {more} at once cannot go; answers that come sooner let more through"
-    put = f"`dreamhook endpoints put {endpoint['name']} --concurrency {more}`"
-    return f"a higher concurrency lets more go at once: {put}"
 
 
 def show_endpoint(endpoint: JsonObject) -> None:

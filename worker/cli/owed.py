@@ -8,8 +8,11 @@ from math import ceil
 
 from worker import model
 from worker.cli.words import ahead, pause_of, reason_of, state_of
-from worker.model import DeliveryState, JsonObject
+from worker.model import MAX_CONCURRENCY, DeliveryState, JsonObject
 from worker.off import is_off, off_in_words, was_off
+
+OVERDUE_S = 2.0
+"""An attempt may begin up to a second after it is due."""
 
 NOBODY = "nobody asked to be told"
 
@@ -67,6 +70,58 @@ def next_of(delivery: JsonObject, now: datetime) -> str:
     return wait_of(delivery, now) or (f"next {left}" if left else "")
 
 
+# --- full -----------------------------------------------------------------------------------------
+
+
+def is_overdue(owed: JsonObject, now: datetime) -> bool:
+    """Tell whether a delivery or a webhook has been due for a while, and nothing holds it."""
+    due = owed.get("next_attempt_at")
+    if owed.get("state") != DeliveryState.PENDING or owed.get("held") or not due:
+        return False
+    return (now - datetime.fromisoformat(due)).total_seconds() > OVERDUE_S
+
+
+def fullness_of(endpoint: JsonObject) -> str:
+    """Say that an endpoint has as much under way as it may, and how much waits for that.
+
+    >>> fullness_of({"enabled": True, "concurrency": 8, "under_way": 8, "due": 120})
+    '8 of 8 attempts under way, 120 wait'
+    >>> fullness_of({"enabled": True, "concurrency": 8, "under_way": 7, "due": 120})
+    ''
+    """
+    most, under_way, due = (endpoint.get(name) or 0 for name in ("concurrency", "under_way", "due"))
+    if under_way < most or not due or endpoint.get("held") or not endpoint.get("enabled"):
+        return ""
+    return f"{under_way} of {most} attempts under way, {due:,} wait{'s' if due == 1 else ''}"
+
+
+def remedy_of(endpoint: JsonObject) -> str:
+    """Say what lets more go at once to an endpoint that has as much under way as it may.
+
+    >>> remedy_of({"name": "studio", "concurrency": 8})
+    'a higher concurrency lets more go at once: `dreamhook endpoints put studio --concurrency 16`'
+    """
+    more = min(2 * endpoint["concurrency"], MAX_CONCURRENCY)
+    if more <= endpoint["concurrency"]:
+        return f"more than {more} at once cannot go; answers that come sooner let more through"
+    put = f"`dreamhook endpoints put {endpoint['name']} --concurrency {more}`"
+    return f"a higher concurrency lets more go at once: {put}"
+
+
+def wait_in_full(owed: JsonObject, endpoint: JsonObject | None, now: datetime) -> str:
+    """Say of what has been due for a while that its endpoint is full, if it is, and what helps.
+
+    Args:
+        owed: A delivery, or the webhook of a tracker.
+        endpoint: As it is now; None: not known.
+        now: When that was.
+    """
+    if endpoint is None or not is_overdue(owed, now):
+        return ""
+    full = fullness_of(endpoint)
+    return f"its endpoint has {full}; {remedy_of(endpoint)}" if full else ""
+
+
 # --- trackers -------------------------------------------------------------------------------------
 
 
@@ -104,11 +159,13 @@ def webhook_of(tracker: JsonObject, now: datetime) -> str:
 def webhook_in_full(tracker: JsonObject, endpoint: JsonObject | None, now: datetime) -> str:
     """Say how a tracker's webhook stands where there is a line for it.
 
-    `endpoint` is as in `off_in_words`.
+    `endpoint` is as in `off_in_words` and `wait_in_full`.
     """
     webhook = tracker.get("webhook") or {}
     if is_off(webhook):
         return f"{webhook['state']}: {off_in_words(webhook, endpoint)}"
+    if waits := wait_in_full(webhook, endpoint, now):
+        return f"{webhook['state']}: {waits}"
     if not webhook and not has_receiver(tracker):
         return f"none: {NOBODY} (no callback URL, no endpoint)"
     return webhook_of(tracker, now)

@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from worker import addresses
 from worker.cli import endpoint_tables, tables
+from worker.cli.owed import is_overdue
 from worker.cli.process import Exit, complain, emit, wants_json
 from worker.cli.session import api, do_to_each, page_of, show_some
 from worker.cli.terms import seconds_of
@@ -92,9 +93,10 @@ def rotate(name: str, overlap_s: float | None, *, json: bool) -> None:
 def receiver_of(client: Client, owed: JsonObject) -> JsonObject | None:
     """Get the endpoint of a delivery or a webhook that ended since that was off; None: it is gone.
 
-    Of others nobody needs to know it: None as well.
+    So too of one that is overdue, since it may be full. Of others nobody needs to know it: None.
     """
-    if not is_off(owed) or not owed.get("endpoint"):
+    tells = is_off(owed) or is_overdue(owed, datetime.now(UTC))
+    if not tells or not owed.get("endpoint"):
         return None
     return _kept(client, owed["endpoint"])
 
@@ -110,7 +112,7 @@ def tell_if_off(client: Client, tracker: JsonObject) -> None:
         return
     complain(
         f"endpoint {name} is off ({why_off(receiver)}): what it is owed is not sent until"
-        f" {enabling(receiver)}, and then `dreamhook endpoints recover {name} --since …`"
+        f" {enabling(receiver)}, and then `dreamhook endpoints recover {name} --since 1h`"
     )
 
 

@@ -11,7 +11,14 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from worker.cli.owed import last_attempt, next_of, receiver_name, webhook_in_full, webhook_of
+from worker.cli.owed import (
+    last_attempt,
+    next_of,
+    receiver_name,
+    wait_in_full,
+    webhook_in_full,
+    webhook_of,
+)
 from worker.cli.process import printable
 from worker.cli.timeline import Node, delivery_node
 from worker.cli.words import age, ahead, state_of
@@ -287,10 +294,16 @@ def show_delivery(delivery: JsonObject, receiver: JsonObject | None = None) -> N
             ("endpoint", delivery.get("endpoint")),
             ("created at", delivery.get("created_at")),
             *_waiting(delivery, now),
-            (delivery["state"], off_in_words(delivery, receiver) if is_off(delivery) else None),
+            (delivery["state"], _ended_or_waits(delivery, receiver, now)),
         ]
     )
     show_tree(delivery_node(delivery, (), now))
+
+
+def _ended_or_waits(delivery: JsonObject, receiver: JsonObject | None, now: datetime) -> str | None:
+    if is_off(delivery):
+        return off_in_words(delivery, receiver)
+    return wait_in_full(delivery, receiver, now) or None
 
 
 def _yes_or_no(value: object) -> str | None:
