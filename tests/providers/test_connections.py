@@ -105,7 +105,7 @@ async def test_canceling_a_look_is_not_an_answer() -> None:
 
 async def test_a_look_that_waits_for_its_turn_does_not_use_up_its_time() -> None:
     script = [*[Say(b"", "hang")] * MAX_CONNECTIONS, says(GENERATION)]
-    async with serving(*script) as server, client(server.base_url, timeout_s=0.3) as it:
+    async with serving(*script) as server, client(server.base_url, timeout_s=1.0) as it:
         looks = [it.get_generation("g1") for _ in script]
         answers = await asyncio.gather(*looks)
     assert sorted(type(answer).__name__ for answer in answers) == [
