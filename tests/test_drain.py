@@ -208,10 +208,8 @@ async def test_a_drain_whose_time_is_up_hands_its_lane_over(
     assert await lane.track("g-2") is False
 
 
-async def test_a_drain_goes_on_beside_the_next_until_that_has_begun(
-    lane: Lane, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The next one waits in arq's queue meanwhile; whoever begins it finds the lane as it was."""
+async def handing_over(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> asyncio.Task[None]:
+    """Begin a drain that has work again and again, and is past its time: the next is queued."""
     monkeypatch.setattr(drain, "BUDGET_S", 0.05)
     monkeypatch.setattr(drain, "OVERLAP_S", 60.0)
     monkeypatch.setattr(drain, "STAY_S", 60.0)
@@ -219,6 +217,14 @@ async def test_a_drain_goes_on_beside_the_next_until_that_has_begun(
     draining = asyncio.create_task(lane.drain(partial(lane.look_again_in, 0.02)))
     async with asyncio.timeout(5):
         await lane.started.wait()
+    return draining
+
+
+async def test_a_drain_whose_next_is_queued_goes_on_claiming(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one waits in arq's queue meanwhile; whoever begins it finds the lane as it was."""
+    draining = await handing_over(lane, monkeypatch)
 
     assert await lane.track("g-2") is False
     await eventually(lambda: "g-2" in lane.taken)
@@ -233,13 +239,7 @@ async def test_a_drain_that_goes_on_beside_the_next_gives_no_sign_of_life_for_it
     lane: Lane, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Should the next never begin, the lane must be found without a drain before long."""
-    monkeypatch.setattr(drain, "BUDGET_S", 0.05)
-    monkeypatch.setattr(drain, "OVERLAP_S", 60.0)
-    monkeypatch.setattr(drain, "STAY_S", 60.0)
-    await lane.track("g-1")
-    draining = asyncio.create_task(lane.drain(partial(lane.look_again_in, 0.02)))
-    async with asyncio.timeout(5):
-        await lane.started.wait()
+    draining = await handing_over(lane, monkeypatch)
 
     await redis.delete(f"test:drain:{LANE}")
     looks = len(lane.taken)

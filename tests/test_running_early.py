@@ -102,8 +102,9 @@ async def mute() -> AsyncIterator[tuple[int, asyncio.Event]]:
         await listening.wait_closed()
 
 
-async def ends_soon(process: asyncio.Task[None], stop: asyncio.Event) -> None:
-    """See that it ends as it should when it is told to, and leaves nothing open."""
+async def ends_soon(process: asyncio.Task[None], stop: asyncio.Event, asked: asyncio.Event) -> None:
+    """See that what waits for an answer ends when it is told to, and leaves nothing open."""
+    await asked.wait()
     assert not process.done()
     stop.set()
     async with asyncio.timeout(3):
@@ -122,9 +123,7 @@ MUTE_URLS = [
 async def test_who_is_told_to_stop_while_its_redis_does_not_answer_ends_at_once(url: str) -> None:
     async with mute() as (port, asked):
         stop, settings = asyncio.Event(), Settings(redis_url=url.format(port=port), port=0)
-        up = asyncio.create_task(running.run(settings, stop))
-        await asked.wait()
-        await ends_soon(up, stop)
+        await ends_soon(asyncio.create_task(running.run(settings, stop)), stop, asked)
 
 
 async def test_who_is_told_to_stop_while_its_cells_do_not_answer_ends_at_once() -> None:
@@ -133,8 +132,7 @@ async def test_who_is_told_to_stop_while_its_cells_do_not_answer_ends_at_once() 
         settings = Settings(cells=cells, webhook_secret=signing.new_secret(bytes(32)), port=0)
         stop = asyncio.Event()
         serve = asyncio.create_task(running.run(settings, stop, worker=False))
-        await asked.wait()
-        await ends_soon(serve, stop)
+        await ends_soon(serve, stop, asked)
 
 
 async def test_who_is_told_to_stop_when_its_redis_answers_no_more_ends_at_once(
@@ -150,9 +148,7 @@ async def test_who_is_told_to_stop_when_its_redis_answers_no_more_ends_at_once(
 
         monkeypatch.setattr(Status, "risks", asked_in_vain)
         stop, settings = asyncio.Event(), Settings(redis_url=redis.url, port=0)
-        up = asyncio.create_task(running.run(settings, stop))
-        await asked.wait()
-        await ends_soon(up, stop)
+        await ends_soon(asyncio.create_task(running.run(settings, stop)), stop, asked)
 
 
 async def test_who_is_told_to_stop_while_the_embedded_redis_does_not_answer_ends_at_once(
@@ -170,9 +166,7 @@ async def test_who_is_told_to_stop_while_the_embedded_redis_does_not_answer_ends
         os.kill(pid, signal.SIGSTOP)
         try:
             stop, settings = asyncio.Event(), Settings(data=tmp_path, port=0)
-            up = asyncio.create_task(running.run(settings, stop))
-            await asked.wait()
-            await ends_soon(up, stop)
+            await ends_soon(asyncio.create_task(running.run(settings, stop)), stop, asked)
         finally:
             os.kill(pid, signal.SIGCONT)
 
