@@ -81,13 +81,12 @@ class Crew:
         """Ask for help with what has been too much for a second or two; never ends by itself."""
         before: set[str] = set()
         while True:
-            late_s, worked_s, since = 0.0, time.process_time(), time.monotonic()
+            late_s, since, used_s = 0.0, time.monotonic(), time.process_time()
             for _ in range(LOOKS):
                 began = time.monotonic()
                 await asyncio.sleep(LOOK_EVERY_S)
                 late_s += (time.monotonic() - began - LOOK_EVERY_S) / LOOKS
-            worked_s = time.process_time() - worked_s
-            self.busy = min(1.0, worked_s / max(worked_s, time.monotonic() - since))
+            self.busy = min(1.0, (time.process_time() - used_s) / (time.monotonic() - since))
             now = self.overloaded(late_s)
             for lane in sorted(now & before):
                 await ask(lane)
